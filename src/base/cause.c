@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "base/cause.h"
+
+#include "base/thread.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+const struct afu_cause_row afu_causes[AFU_CAUSES] = {
+	[AFU_CAUSE_NONE] = { 0, "NONE", "", "Nothing was refused." },
+#define CAUSE(id, error, calls, text) [AFU_CAUSE_##id] = { error, #id, calls, text },
+#include "base/causes.def"
+#undef CAUSE
+};
+
+int afu_refuse(enum afu_cause cause)
+{
+	afu_thread_self.refusal.cause = (uint16_t)cause;
+	afu_thread_self.refusal.detail[0] = 0;
+	return -afu_causes[cause].error;
+}
+
+int afu_refuse_as(enum afu_cause cause, int error, const char *detail)
+{
+	struct afu_cause_state *to = &afu_thread_self.refusal;
+	size_t n = 0;
+
+	to->cause = (uint16_t)cause;
+	for (; detail && detail[n] && n + 1 < sizeof to->detail; n++)
+		to->detail[n] = detail[n];
+	to->detail[n] = 0;
+	return -error;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Memory that processes share: a memfd, sealed against resizing, which a process
+ * maps only after checking the seals, and which a forked child does not inherit.
+ * It is born with mode 0777: whoever is handed a descriptor with fewer rights could
+ * re-open it through /proc, so the mode is cut to 0600 first.
+ */
+#ifndef AFU_BASE_MEMORY_H
+#define AFU_BASE_MEMORY_H
+
+#include <stddef.h>
+
+/* A new one of the given size; a close-on-exec descriptor or negative errno. */
+int afu_memory_make(const char *name, size_t size);
+
+/*
+ * Maps it, shared.  -EPROTO if it may still change its size or is too short.
+ * writable: or for reading only.  0 or negative errno.
+ */
+int afu_memory_map(int fd, size_t size, int writable, void **to);
+
+/* Forbids all writing but through mappings that exist.  0 or negative errno. */
+int afu_memory_seal_writes(int fd);
+
+#endif

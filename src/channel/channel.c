@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "channel/channel.h"
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/memory.h"
+#include "base/relax.h"
+#include "channel/waiter.h"
+
+#include <sched.h>
+
+#define SPIN_MIN_NS 5000
+#define SPIN_MAX_NS 60000
+#define PREEMPTED_NS 15000
+#define LOOKS_PER_CLOCK 16
+#define SPIN_BACKOFF_MAX 6
+
+const _Atomic uint32_t *afu_alive;
+
+int afu_channel_map(int fd, int listener, struct afu_channel **to)
+{
+	void *p;
+	int err = afu_memory_map(fd, listener ? 4096 : AFU_CHANNEL_SIZE, 1, &p);
+
+	if (!err)
+		*to = p;
+	return err;
+}
+
+void afu_channel_unmap(struct afu_channel *ch, int listener)
+{
+	afu_sys_munmap(ch, listener ? 4096 : AFU_CHANNEL_SIZE);
+}
+
+struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from)
+{
+	char *base = (char *)ch;
+
+	return (struct afu_ring){
+		.area = { base + AFU_CHANNEL_SMALL_AT + ((size_t)from << AFU_RING_SMALL_SHIFT),
+			  base + AFU_CHANNEL_LARGE_AT + ((size_t)from << AFU_RING_LARGE_SHIFT) },
+		.head = &ch->head[from],
+		.mark = &ch->mark[from],
+	};
+}
+
+int afu_alive_lost(void)
+{
+	uint32_t word;
+
+	if (!afu_alive)
+		return 0;
+	word = atomic_load_explicit(afu_alive, memory_order_acquire);
+	return word == 0 || (word & FUTEX_OWNER_DIED);
+}
+
+static void ring_watchers(struct afu_side *side)
+{
+	for (unsigned int i = 0; i < AFU_CHANNEL_WATCHERS; i++) {
+		uint64_t id = atomic_load_explicit(&side->watcher[i], memory_order_acquire);
+
+		/* acquire: pairs with the release in afu_watch() */
+		if (id && afu_waiter_notify(id) < 0)
+			atomic_compare_exchange_strong(&side->watcher[i], &id, 0);
+	}
+	if (atomic_load_explicit(&side->flags, memory_order_relaxed) & AFU_SIDE_OVERFLOW && afu_watch_overflow)
+		afu_watch_overflow(side);
+}
+
+void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
+{
+	uint64_t clear = 0;
+
+	if (want & bits) {
+		atomic_store_explicit(&side->woken_ns, afu_clock_ns(), memory_order_relaxed); /* a measurement */
+		atomic_fetch_add(&side->seq, 1);
+		afu_futex_wake(&side->seq, INT32_MAX, 1);
+		clear = bits;
+	}
+	if (want & (uint64_t)bits << 2) {
+		ring_watchers(side);
+		if (bits & AFU_OUT)
+			clear |= AFU_WATCH_OUT;
+	}
+	if (clear)
+		atomic_compare_exchange_strong(&side->want, &want, want & ~clear);
+}
+
+void afu_kick(struct afu_side *side)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	atomic_fetch_add(&side->seq, 1);
+	afu_futex_wake(&side->seq, INT32_MAX, 1);
+	ring_watchers(side);
+}
+
+static unsigned int processors(void)
+{
+	static unsigned int n;
+
+	if (!n) {
+		unsigned long mask[128] = { 0 };
+		long bytes = afu_sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
+		unsigned int count = 0;
+
+		for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
+			count += (unsigned int)__builtin_popcountl(mask[i]);
+		n = count ? count : 1;
+	}
+	return n;
+}
+
+int afu_spin(struct afu_thread *th, const _Atomic uint32_t *peer_cpu, int (*ready)(void *), void *arg,
+	     int64_t deadline)
+{
+	struct afu_spin *spin = &th->spin;
+	uint32_t here = 1 + afu_thread_cpu();
+	uint32_t sigs = atomic_load_explicit(&th->sig_seq, memory_order_relaxed); /* this thread's own */
+	int64_t begin, last, now;
+
+	if (!peer_cpu || atomic_load_explicit(peer_cpu, memory_order_relaxed) == here || processors() == 1)
+		return 0; /* relaxed: a hint */
+	if (spin->skip) {
+		spin->skip--;
+		return 0;
+	}
+	begin = last = afu_clock_ns();
+	for (;;) {
+		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+			if (ready(arg)) {
+				spin->backoff = 0;
+				return 1;
+			}
+			afu_relax();
+		}
+		now = afu_clock_ns();
+		if (now - last > PREEMPTED_NS || now - begin > spin->budget_ns || now >= deadline)
+			break;
+		if (atomic_load_explicit(peer_cpu, memory_order_relaxed) == here ||
+		    atomic_load_explicit(&th->sig_seq, memory_order_relaxed) != sigs)
+			break;
+		last = now;
+	}
+	if (spin->backoff < SPIN_BACKOFF_MAX)
+		spin->backoff++;
+	spin->skip = (1u << spin->backoff) - 1;
+	return 0;
+}
+
+static void learn_latency(struct afu_thread *th, const struct afu_side *own)
+{
+	int64_t took = afu_clock_ns() - atomic_load_explicit(&own->woken_ns, memory_order_relaxed);
+	int64_t budget = took + took / 2;
+
+	/* a peer may write anything here: only a clamped figure comes of it */
+	if (took <= 0 || took > 1000000)
+		return;
+	budget = (3 * (int64_t)th->spin.budget_ns + budget) / 4;
+	if (budget < SPIN_MIN_NS)
+		budget = SPIN_MIN_NS;
+	if (budget > SPIN_MAX_NS)
+		budget = SPIN_MAX_NS;
+	th->spin.budget_ns = (uint32_t)budget;
+}
+
+static int interrupted(const struct afu_thread *th, struct afu_wait *w)
+{
+	uint32_t sigs = atomic_load_explicit(&th->sig_seq, memory_order_relaxed); /* this thread's own */
+
+	if (sigs == w->sig_seq)
+		return 0;
+	if (th->sig_norestart || w->timed)
+		return -EINTR;
+	w->sig_seq = sigs;
+	return 0;
+}
+
+int afu_wait(struct afu_thread *th, struct afu_wait *w)
+{
+	struct afu_side *own = w->own;
+	struct afu_futex_word words[3];
+	struct timespec until, *deadline = NULL;
+	unsigned int n = 0;
+	uint32_t seq, alive = 0;
+	int err;
+
+	afu_publish_cpu(own);
+	if (w->peer && afu_spin(th, &w->peer->cpu, w->ready, w->arg, w->deadline))
+		return 0;
+	seq = atomic_load(&own->seq);
+	atomic_fetch_add(&own->want, 16);
+	atomic_fetch_or(&own->want, w->bit);
+	if (w->ready(w->arg))
+		return 0;
+	err = interrupted(th, w);
+	if (err)
+		return err;
+	if (w->deadline != AFU_NEVER) {
+		if (afu_clock_ns() >= w->deadline)
+			return -ETIMEDOUT;
+		until = afu_clock_timespec(w->deadline);
+		deadline = &until;
+	}
+	if (++w->rounds > 64) {
+		struct timespec tick = { 0, 1000000 };
+
+		afu_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, 0);
+	}
+	words[n++] = afu_futex_word(&own->seq, seq, 1);
+	words[n++] = afu_futex_word(&th->sig_seq, w->sig_seq, 0);
+	if (afu_alive) {
+		alive = atomic_load(afu_alive);
+		if (afu_alive_lost())
+			return -ENETDOWN;
+		words[n++] = afu_futex_word(afu_alive, alive, 1);
+	}
+	err = afu_futex_waitv(words, n, deadline);
+	if (err == -ETIMEDOUT)
+		return w->ready(w->arg) ? 0 : -ETIMEDOUT;
+	if (err == -EINTR)
+		return w->ready(w->arg) ? 0 : -EINTR; /* the handler had no SA_RESTART */
+	if (afu_alive_lost()) {
+		/* pass it on: the kernel woke one sleeper only */
+		afu_sys(SYS_futex, afu_alive, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+	} else if (err == 0) {
+		learn_latency(th, own);
+	}
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * One connection's shared memory, and the rules for waiting and waking on it.
+ *
+ * A channel is a sealed memfd that both ends map for writing: for each side the
+ * words that this side sleeps on and the state that the other end may change, and
+ * a ring each way.  ring[i] carries from side i to side 1 - i.  A listener has a
+ * channel too, between its holders (side 0) and the broker, without rings.
+ * Nothing in it is trusted: it never identifies anybody, every value is checked,
+ * and the worst that a hostile end can do is spoil this connection.
+ *
+ * Waiting and waking on one socket (WAIT, WAKE, KICK):
+ *
+ *   WAIT(X, cond, bit)
+ *    0 if cond(): return
+ *    1 s = load(seq)
+ *    2 fetch_add(want, 16); fetch_or(want, bit)     two seq_cst RMWs, in that order
+ *    3 if cond(): return                            loads after 2
+ *    4 futex_waitv {(seq, s), (the thread's sig_seq, v), (alive, v)}
+ *    5 signal or timeout: return.  A waiter never clears want.
+ *    6 after 64 fruitless rounds sleep 1 ms before the next; go to 1
+ *   WAKE(X, bits)
+ *    a publish (release)
+ *    b fence(seq_cst)
+ *    c w = load(want); nobody announced: done      the busy path ends here
+ *    d sleepers: fetch_add(seq, 1), FUTEX_WAKE all, CAS(want, w, w & ~bits);
+ *      failure: somebody announced again, the bit stays
+ *    e watchers (threads in poll, epoll instances): ring the bell of those asleep
+ *   KICK(X): d and e unconditionally, for shutdown, close, a holder gone
+ *
+ * A waiter that misses the publish has announced before c; then d reaches it,
+ * since seq moved after 1.  Waking before the CAS is essential: a waker that is
+ * stopped or killed between the two leaves the bit set and the next one wakes again.
+ */
+#ifndef AFU_CHANNEL_CHANNEL_H
+#define AFU_CHANNEL_CHANNEL_H
+
+#include "base/thread.h"
+#include "ring/ring.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define AFU_CHANNEL_MAGIC 0x61667563u
+#define AFU_CHANNEL_WATCHERS 8
+
+/* Bits of want. */
+enum {
+	AFU_IN = 1,        /* somebody sleeps until there is something to receive */
+	AFU_OUT = 2,       /* ... until there is room to send */
+	AFU_WATCH_IN = 4,  /* watchers want to know the same */
+	AFU_WATCH_OUT = 8, /* one-shot */
+};
+
+/* Bits of flags; only ever set. */
+enum {
+	AFU_SIDE_RSHUT = 1,
+	AFU_SIDE_WSHUT = 2,
+	AFU_SIDE_CLOSED = 4,   /* this side's socket is gone */
+	AFU_SIDE_OVERFLOW = 8, /* more watchers than slots: the broker is asked to ring */
+};
+
+/* What side X sleeps on, and what the other end tells it. */
+struct afu_side {
+	_Atomic uint64_t want;    /* (a) version << 4 | bits */
+	_Atomic uint32_t seq;     /* (a) futex */
+	_Atomic uint32_t cpu;     /* (a) 1 + the processor that this side ran on when last seen */
+	_Atomic uint32_t flags;   /* (a) */
+	_Atomic uint32_t error;   /* (a) pending error, SO_ERROR */
+	_Atomic uint64_t wake_at; /* (a) released charge from which on OUT is worth a wake-up */
+	_Atomic int64_t woken_ns; /* (a) when the last waker rang, monotonic; only for the spin budget */
+	uint64_t pad[3];
+	_Atomic uint64_t watcher[AFU_CHANNEL_WATCHERS]; /* (a) waiter ids, see waiter.h */
+};
+static_assert(sizeof(struct afu_side) == 128, "two cache lines");
+
+struct afu_channel {
+	uint32_t magic;            /* (k) */
+	uint32_t listener;         /* (k) 1: side 0 and pending only, one page */
+	uint64_t id;               /* (k) */
+	_Atomic uint32_t pending;  /* (b) connections that wait on a listener */
+	uint8_t pad[44];
+	struct afu_side side[2];
+	struct afu_ring_head head[2];
+	struct afu_ring_mark mark[2];
+};
+
+#define AFU_CHANNEL_SMALL_AT 4096u
+#define AFU_CHANNEL_LARGE_AT 8192u
+#define AFU_CHANNEL_SIZE (AFU_CHANNEL_LARGE_AT + (2u << AFU_RING_LARGE_SHIFT))
+static_assert(sizeof(struct afu_channel) <= AFU_CHANNEL_SMALL_AT, "fits a page");
+static_assert(AFU_CHANNEL_SMALL_AT + (2u << AFU_RING_SMALL_SHIFT) <= AFU_CHANNEL_LARGE_AT, "fits a page");
+
+/*
+ * Maps a channel's memory after checking its seals and size.  0 or negative errno.
+ * The mapping does not follow a fork.
+ */
+int afu_channel_map(int fd, int listener, struct afu_channel **to);
+void afu_channel_unmap(struct afu_channel *ch, int listener);
+
+/* The view of the ring from the given side on. */
+struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from);
+
+/* The broker's life: a word that it holds; NULL in a process that is its own broker. */
+extern const _Atomic uint32_t *afu_alive;
+
+/* Whether the broker is known to be gone. */
+int afu_alive_lost(void);
+
+void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits);
+
+/* WAKE.  bits: AFU_IN or AFU_OUT, the condition that was just made true. */
+static inline void afu_wake(struct afu_side *side, uint32_t bits)
+{
+	uint64_t want;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	want = atomic_load_explicit(&side->want, memory_order_relaxed); /* ordered by the fence */
+	if (__builtin_expect((want & (bits | bits << 2)) != 0, 0))
+		afu_wake_slow(side, want, bits);
+}
+
+void afu_kick(struct afu_side *side);
+
+/* Tells the peer which processor this side runs on. */
+static inline void afu_publish_cpu(struct afu_side *own)
+{
+	uint32_t cpu = 1 + afu_thread_cpu();
+
+	if (atomic_load_explicit(&own->cpu, memory_order_relaxed) != cpu)
+		atomic_store_explicit(&own->cpu, cpu, memory_order_relaxed); /* a hint, orders nothing */
+}
+
+/* One blocking call's wait. */
+struct afu_wait {
+	struct afu_side *own, *peer; /* peer may be NULL: then no spinning */
+	uint32_t bit;                /* AFU_IN or AFU_OUT */
+	int (*ready)(void *arg);     /* looks without a lock */
+	void *arg;
+	int64_t deadline;            /* ns, monotonic; AFU_NEVER */
+	uint32_t sig_seq;            /* the thread's count of handlers when the call began */
+	uint32_t rounds;
+	int timed;                   /* the socket has a timeout: any handler interrupts */
+};
+
+/*
+ * Sleeps until ready() may be true.  0: look again.  -EINTR, -ETIMEDOUT; -ENETDOWN:
+ * the broker is gone and nothing is ready.
+ */
+int afu_wait(struct afu_thread *th, struct afu_wait *w);
+
+/*
+ * The spinning part, for waits on several things: 1 when ready() became true.
+ * peer_cpu: 1 + the processor of who is waited for, 0 if unknown.
+ */
+int afu_spin(struct afu_thread *th, const _Atomic uint32_t *peer_cpu, int (*ready)(void *), void *arg,
+	     int64_t deadline);
+
+#endif

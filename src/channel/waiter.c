@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "channel/waiter.h"
+
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/sys.h"
+#include "base/thread.h"
+#include "channel/channel.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#define PAGE_BYTES (AFU_WAITERS * sizeof(struct afu_waiter_word))
+#define DIRECTORY 256
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100
+#endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008
+#endif
+
+/* Somebody's bell as we know it.  Never freed: a reader may still hold it. */
+struct bell {
+	uint64_t id;
+	const struct afu_waiter_word *word;
+	_Atomic int fd; /* -1: the waiter is gone */
+	struct bell *next;
+};
+
+struct page {
+	uint32_t process;
+	const struct afu_waiter_word *words;
+	struct page *next;
+};
+
+const struct afu_waiter_ops *afu_waiter_ops;
+int (*afu_waiter_hide)(int fd);
+void (*afu_watch_overflow)(struct afu_side *side);
+
+static struct {
+	struct afu_plock lock;
+	uint32_t process;
+	struct afu_waiter_word *words;
+	struct afu_waiter waiters[AFU_WAITERS];
+	uint32_t used; /* slots of waiters that were ever made */
+	struct afu_waiter *free;
+} own;
+
+static struct {
+	struct afu_plock lock;
+	struct bell *bells;
+	struct page *pages;
+	struct bell *_Atomic recent[DIRECTORY];
+} others;
+
+static struct afu_pool bell_pool = { .size = sizeof(struct bell) };
+static struct afu_pool page_pool = { .size = sizeof(struct page) };
+
+int afu_waiters_start(uint32_t process, int *page)
+{
+	int fd = afu_memory_make("afunix:status", PAGE_BYTES), err;
+	void *p;
+
+	if (fd < 0)
+		return fd;
+	err = afu_memory_map(fd, PAGE_BYTES, 1, &p);
+	if (!err)
+		err = afu_memory_seal_writes(fd);
+	if (err) {
+		afu_sys_close(fd);
+		return err;
+	}
+	own.words = p;
+	own.process = process;
+	*page = fd;
+	return 0;
+}
+
+void afu_waiters_forked(void)
+{
+	for (uint32_t i = 0; i < own.used; i++) {
+		afu_sys_close(own.waiters[i].bell_read);
+		afu_sys_close(own.waiters[i].bell_write);
+	}
+	for (struct bell *b = others.bells; b; b = b->next)
+		afu_sys_close(atomic_load_explicit(&b->fd, memory_order_relaxed)); /* one thread */
+	own.lock = others.lock = (struct afu_plock){ 0 };
+	own.words = NULL;
+	own.used = 0;
+	own.free = NULL;
+	others.bells = NULL;
+	others.pages = NULL;
+	for (unsigned int i = 0; i < DIRECTORY; i++)
+		atomic_store_explicit(&others.recent[i], NULL, memory_order_relaxed);
+	bell_pool.lock = page_pool.lock = (struct afu_plock){ 0 };
+}
+
+static int hide(int fd)
+{
+	return afu_waiter_hide ? afu_waiter_hide(fd) : fd;
+}
+
+static struct afu_waiter *make(void)
+{
+	struct afu_waiter *w;
+	int fds[2], err;
+
+	if (own.used == AFU_WAITERS || !own.words)
+		return NULL;
+	if (afu_sys(SYS_pipe2, fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return NULL;
+	/* one page: a user's pipes are counted, and a bell never needs more */
+	afu_sys(SYS_fcntl, fds[1], F_SETPIPE_SZ, 4096);
+	w = &own.waiters[own.used];
+	w->bell_read = hide(fds[0]);
+	w->bell_write = hide(fds[1]);
+	w->word = &own.words[own.used];
+	err = afu_waiter_ops ? afu_waiter_ops->announce(own.used, w->bell_write) : 0;
+	if (err < 0) {
+		afu_sys_close(w->bell_read);
+		afu_sys_close(w->bell_write);
+		return NULL;
+	}
+	own.used++;
+	return w;
+}
+
+struct afu_waiter *afu_waiter_get(void)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_waiter *w;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&own.lock);
+	w = own.free;
+	if (w)
+		own.free = w->next_free;
+	else
+		w = make();
+	if (w) {
+		uint32_t gen = (atomic_load(&w->word->generation) + 1) & 0xffff;
+
+		w->id = (uint64_t)own.process << 32 | (uint64_t)(w - own.waiters) << 16 | gen;
+		atomic_store(&w->word->asleep, 0);
+		atomic_store(&w->word->generation, gen);
+		afu_waiter_drain(w);
+	}
+	afu_plock_release(&own.lock);
+	afu_thread_leave(th);
+	return w;
+}
+
+void afu_waiter_put(struct afu_waiter *w)
+{
+	struct afu_thread *th = afu_thread();
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&own.lock);
+	atomic_store(&w->word->generation, (atomic_load(&w->word->generation) + 1) & 0xffff);
+	w->next_free = own.free;
+	own.free = w;
+	afu_plock_release(&own.lock);
+	afu_thread_leave(th);
+}
+
+void afu_waiter_drain(const struct afu_waiter *w)
+{
+	char bytes[4096];
+
+	afu_sys(SYS_read, w->bell_read, bytes, sizeof bytes);
+}
+
+/* Before RWF_NOSIGNAL (Linux 6.18): SIGPIPE is blocked meanwhile and taken away. */
+static int ring_masked(int fd)
+{
+	uint64_t sigpipe = UINT64_C(1) << (SIGPIPE - 1), old, pending = 0;
+	struct timespec none = { 0, 0 };
+	long err;
+
+	afu_sys(SYS_rt_sigpending, &pending, sizeof pending);
+	afu_sys(SYS_rt_sigprocmask, SIG_BLOCK, &sigpipe, &old, sizeof old);
+	err = afu_sys(SYS_write, fd, "", 1);
+	if (err == -EPIPE && !(pending & sigpipe))
+		afu_sys(SYS_rt_sigtimedwait, &sigpipe, 0, &none, sizeof sigpipe);
+	afu_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
+	return (int)err;
+}
+
+int afu_bell_ring(int fd)
+{
+	static _Atomic int old_kernel;
+	struct iovec iov = { (void *)(uintptr_t) "", 1 };
+	long err;
+
+	if (!atomic_load_explicit(&old_kernel, memory_order_relaxed)) {
+		err = afu_sys(SYS_pwritev2, fd, &iov, 1, -1, -1, RWF_NOWAIT | RWF_NOSIGNAL);
+		if (err != -EOPNOTSUPP && err != -EINVAL)
+			return err < 0 ? (int)err : 0;
+		atomic_store_explicit(&old_kernel, 1, memory_order_relaxed);
+	}
+	err = ring_masked(fd);
+	return err < 0 ? (int)err : 0;
+}
+
+/* The status page of a process, mapped once. */
+static const struct afu_waiter_word *page_of_locked(uint32_t process, int fd)
+{
+	struct page *p;
+	void *words;
+
+	for (p = others.pages; p; p = p->next) {
+		if (p->process == process)
+			return p->words;
+	}
+	if (fd < 0 || afu_memory_map(fd, PAGE_BYTES, 0, &words) < 0)
+		return NULL;
+	p = afu_pool_get(&page_pool);
+	if (!p)
+		return NULL;
+	p->process = process;
+	p->words = words;
+	p->next = others.pages;
+	others.pages = p;
+	return words;
+}
+
+static struct bell *fetch_locked(uint64_t id)
+{
+	struct bell *b;
+	int page = -1, fd = -1;
+
+	for (b = others.bells; b; b = b->next) {
+		/* the pipe belongs to the slot, whatever its generation */
+		if ((b->id | 0xffff) == (id | 0xffff))
+			break;
+	}
+	if (!b) {
+		if (!afu_waiter_ops || afu_waiter_ops->fetch(id, &page, &fd) < 0)
+			fd = -1;
+		else
+			fd = hide(fd);
+	}
+	if (!b || b->id != id) {
+		struct bell *made = afu_pool_get(&bell_pool);
+
+		if (made) {
+			const struct afu_waiter_word *words = page_of_locked((uint32_t)(id >> 32), page);
+
+			made->id = id;
+			made->word = words ? words + ((id >> 16) & (AFU_WAITERS - 1)) : NULL;
+			atomic_store(&made->fd, b ? atomic_load(&b->fd) : fd);
+			made->next = others.bells;
+			others.bells = made;
+		}
+		b = made;
+	}
+	if (page >= 0)
+		afu_sys_close(page);
+	return b;
+}
+
+static struct bell *find(uint64_t id)
+{
+	struct bell *_Atomic *slot = &others.recent[(id ^ id >> 16 ^ id >> 32) & (DIRECTORY - 1)];
+	struct bell *b = atomic_load_explicit(slot, memory_order_acquire); /* pairs with the release below */
+
+	if (b && b->id == id)
+		return b;
+	afu_plock_acquire(&others.lock);
+	b = fetch_locked(id);
+	afu_plock_release(&others.lock);
+	if (b)
+		atomic_store_explicit(slot, b, memory_order_release);
+	return b;
+}
+
+int afu_waiter_own(uint64_t id)
+{
+	uint32_t index = (id >> 16) & (AFU_WAITERS - 1);
+
+	return (id >> 32) == own.process && own.words && index < own.used && own.waiters[index].id == id &&
+	       atomic_load(&own.words[index].generation) == (id & 0xffff);
+}
+
+int afu_waiter_notify(uint64_t id)
+{
+	struct afu_thread *th;
+	struct bell *b;
+	int err = 0;
+
+	if ((id >> 32) == own.process && own.words) {
+		uint32_t index = (id >> 16) & (AFU_WAITERS - 1);
+
+		if (!afu_waiter_own(id))
+			return -ESRCH;
+		if (atomic_load(&own.words[index].asleep))
+			afu_bell_ring(own.waiters[index].bell_write);
+		return 0;
+	}
+	th = afu_thread();
+	afu_thread_enter(th);
+	b = find(id);
+	if (!b || !b->word || atomic_load(&b->fd) < 0 ||
+	    atomic_load(&b->word->generation) != (id & 0xffff))
+		err = -ESRCH;
+	else if (atomic_load(&b->word->asleep) && afu_bell_ring(atomic_load(&b->fd)) == -EPIPE)
+		err = -ESRCH;
+	afu_thread_leave(th);
+	return err;
+}
+
+void afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted)
+{
+	unsigned int i, vacant = AFU_CHANNEL_WATCHERS;
+
+	for (;;) {
+		for (i = 0; i < AFU_CHANNEL_WATCHERS; i++) {
+			uint64_t there = atomic_load_explicit(&side->watcher[i], memory_order_relaxed);
+
+			/* relaxed: only this side enters, and who loses the race tries again */
+			if (there == id)
+				break;
+			if (there && (there >> 32) == own.process && !afu_waiter_own(there)) {
+				atomic_compare_exchange_strong(&side->watcher[i], &there, 0);
+				there = atomic_load(&side->watcher[i]);
+			}
+			if (!there && vacant == AFU_CHANNEL_WATCHERS)
+				vacant = i;
+		}
+		if (i < AFU_CHANNEL_WATCHERS)
+			break;
+		if (vacant == AFU_CHANNEL_WATCHERS) {
+			atomic_fetch_or(&side->flags, AFU_SIDE_OVERFLOW);
+			break;
+		}
+		uint64_t none = 0;
+
+		if (atomic_compare_exchange_strong(&side->watcher[vacant], &none, id))
+			break;
+		vacant = AFU_CHANNEL_WATCHERS;
+	}
+	if ((atomic_load(&side->want) & wanted) != wanted) {
+		atomic_fetch_add(&side->want, 16);
+		atomic_fetch_or(&side->want, wanted);
+	}
+}
+
+void afu_unwatch(struct afu_side *side, uint64_t id)
+{
+	for (unsigned int i = 0; i < AFU_CHANNEL_WATCHERS; i++) {
+		uint64_t there = id;
+
+		atomic_compare_exchange_strong(&side->watcher[i], &there, 0);
+	}
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "ring/ring.h"
+
+#include <string.h>
+
+#define AREA_SHIFT 56
+#define POSITION_MASK ((UINT64_C(1) << AREA_SHIFT) - 1)
+#define HEADER 8u
+
+enum { KIND_DATA = 1, KIND_SWITCH = 2 };
+
+static inline unsigned int area_of(uint64_t at)
+{
+	return (at >> AREA_SHIFT) != 0; /* anything that isn't 0 is 1: never out of bounds */
+}
+
+static inline unsigned int shift_of(unsigned int area)
+{
+	return area ? AFU_RING_LARGE_SHIFT : AFU_RING_SMALL_SHIFT;
+}
+
+static inline uint64_t size_of(unsigned int area)
+{
+	return UINT64_C(1) << shift_of(area);
+}
+
+/* Room that a record takes. */
+static inline uint64_t extent(uint32_t n)
+{
+	return HEADER + (((uint64_t)n + 7) & ~UINT64_C(7));
+}
+
+static inline _Atomic uint64_t *slot(const struct afu_ring *r, uint64_t at)
+{
+	unsigned int area = area_of(at);
+
+	return (_Atomic uint64_t *)(void *)(r->area[area] + (at & (size_of(area) - 1) & ~UINT64_C(7)));
+}
+
+static inline uint64_t header_make(uint64_t at, uint32_t n, unsigned int kind, uint32_t flags)
+{
+	uint64_t lap = ((at & POSITION_MASK) >> shift_of(area_of(at))) & 0xffff;
+
+	return n | lap << 32 | (uint64_t)kind << 48 | (uint64_t)flags << 52;
+}
+
+static inline int header_current(uint64_t peer_header, uint64_t at)
+{
+	uint64_t lap = ((at & POSITION_MASK) >> shift_of(area_of(at))) & 0xffff;
+
+	return peer_header != 0 && ((peer_header >> 32) & 0xffff) == lap;
+}
+
+static inline unsigned int header_kind(uint64_t header)
+{
+	return (header >> 48) & 0xf;
+}
+
+/* Erases n bytes from position at on, round the end of the area. */
+static void erase(const struct afu_ring *r, uint64_t at, uint64_t n)
+{
+	unsigned int area = area_of(at);
+	uint64_t size = size_of(area), from = at & (size - 1), part = size - from;
+
+	if (part > n)
+		part = n;
+	memset(r->area[area] + from, 0, part);
+	if (part < n)
+		memset(r->area[area], 0, n - part);
+}
+
+int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx)
+{
+	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed);
+
+	/* relaxed: a hint; whoever acts on it reads again under the lock */
+	return header_current(atomic_load_explicit(slot(r, at), memory_order_relaxed), at);
+}
+
+/* Free bytes at the tail; looks at the consumer's head only if need be. */
+static uint64_t room(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t tail, uint64_t need)
+{
+	unsigned int area = area_of(tail);
+	uint64_t size = size_of(area), used;
+
+	for (int fresh = 0;; fresh = 1) {
+		/* a consumer that has not come to this area yet stands at its begin */
+		uint64_t head = area_of(tx->seen) == area ? tx->seen & POSITION_MASK : 0;
+
+		used = (tail & POSITION_MASK) - head;
+		if (used <= size && size - used >= need)
+			return size - used;
+		if (fresh)
+			return used <= size ? size - used : 0;
+		tx->seen = atomic_load_explicit(&r->head->position, memory_order_acquire);
+		/* acquire: pairs with the release in give_back(): the room is zeroed */
+	}
+}
+
+static void commit(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t at, uint64_t header,
+		   uint64_t tail, uint32_t charge)
+{
+	uint64_t sum = tx->charged_after;
+
+	tx->charged_before = sum;
+	atomic_signal_fence(memory_order_seq_cst);
+	tx->intent_header = header;
+	tx->intent_at = at;
+	atomic_signal_fence(memory_order_seq_cst);
+	tx->charged_after = sum + charge;
+	atomic_store_explicit(&tx->tail, tail, memory_order_release); /* release: the intent is whole before */
+	atomic_store_explicit(slot(r, at), header, memory_order_release);
+	/* release: pairs with acquire in look(): the payload is there before the header */
+}
+
+int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, struct afu_iter *from, uint32_t n,
+		 uint32_t flags, uint32_t charge)
+{
+	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_relaxed); /* ours: the lock orders it */
+	uint64_t need = extent(n), size, at, part;
+	unsigned int area;
+	int err;
+
+	if (area_of(tail) == 0 && room(r, tx, tail, need + HEADER) < need + HEADER) {
+		uint64_t large = UINT64_C(1) << AREA_SHIFT;
+
+		/* every record above left a header's room for this one */
+		commit(r, tx, tail, header_make(tail, 0, KIND_SWITCH, 0), large, 0);
+		tail = large;
+	}
+	if (room(r, tx, tail, need) < need)
+		return -EAGAIN;
+	area = area_of(tail);
+	size = size_of(area);
+	at = (tail + HEADER) & (size - 1);
+	part = size - at;
+	if (__builtin_expect(part >= n, 1)) {
+		err = afu_iter_gather(from, r->area[area] + at, n);
+	} else {
+		err = afu_iter_gather(from, r->area[area] + at, part);
+		if (!err)
+			err = afu_iter_gather(from, r->area[area], n - part);
+	}
+	if (err) {
+		erase(r, tail + HEADER, need - HEADER);
+		return err;
+	}
+	commit(r, tx, tail, header_make(tail, n, KIND_DATA, flags), tail + need, charge);
+	atomic_store_explicit(&r->mark->produced,
+			      atomic_load_explicit(&r->mark->produced, memory_order_relaxed) + 1,
+			      memory_order_release);
+	return 0;
+}
+
+static uint64_t charged(const struct afu_ring_tx *tx)
+{
+	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_relaxed); /* ours, or a hint */
+
+	/* The intent that is being written does not count until tail has moved past it. */
+	return tx->intent_at == tail ? tx->charged_before : tx->charged_after;
+}
+
+uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx)
+{
+	uint64_t released = atomic_load_explicit(&r->head->released, memory_order_acquire);
+	uint64_t sum = charged(tx);
+
+	/* acquire: pairs with the release in give_back().  A peer that lies upward gets an empty buffer. */
+	return sum > released ? sum - released : 0;
+}
+
+/* What stands at a position. */
+static int look(const struct afu_ring *r, uint64_t at, struct afu_ring_record *rec)
+{
+	uint64_t peer_header = atomic_load_explicit(slot(r, at), memory_order_acquire);
+
+	/* acquire: pairs with the release in commit() */
+	if (!header_current(peer_header, at))
+		return 0;
+	rec->at = at;
+	rec->length = (uint32_t)peer_header;
+	rec->flags = (uint32_t)(peer_header >> 52);
+	rec->offset = 0;
+	if (header_kind(peer_header) == KIND_SWITCH && area_of(at) == 0)
+		return KIND_SWITCH;
+	if (header_kind(peer_header) != KIND_DATA || extent(rec->length) > size_of(area_of(at)))
+		return -EPROTO;
+	return KIND_DATA;
+}
+
+static void give_back(const struct afu_ring *r, uint64_t head, uint64_t released)
+{
+	atomic_store_explicit(&r->head->position, head, memory_order_release);
+	atomic_store_explicit(&r->head->released, released, memory_order_release);
+	/* release: pairs with acquire in room() and afu_ring_used() */
+}
+
+static void consume(const struct afu_ring *r, struct afu_ring_rx *rx, uint64_t at, uint64_t next, uint64_t n,
+		    uint32_t charge)
+{
+	rx->released += charge;
+	rx->released_at = next;
+	atomic_store_explicit(&rx->head, next, memory_order_release); /* the commit */
+	erase(r, at, n);
+	give_back(r, next, rx->released);
+}
+
+int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_ring_record *rec)
+{
+	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed); /* ours: the lock orders it */
+	uint64_t partial;
+	int kind = look(r, at, rec);
+
+	if (__builtin_expect(kind == KIND_SWITCH, 0)) {
+		uint64_t large = UINT64_C(1) << AREA_SHIFT;
+
+		consume(r, rx, at, large, HEADER, 0);
+		at = large;
+		kind = look(r, at, rec);
+	}
+	if (kind <= 0)
+		return kind;
+	partial = atomic_load_explicit(&rx->partial, memory_order_relaxed); /* as head */
+	if ((uint32_t)(partial >> 32) == (uint32_t)at && (uint32_t)partial <= rec->length)
+		rec->offset = (uint32_t)partial;
+	return 1;
+}
+
+int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec)
+{
+	uint64_t at = rec->at + extent(rec->length);
+	int kind = look(r, at, rec);
+
+	if (kind == KIND_SWITCH)
+		kind = look(r, UINT64_C(1) << AREA_SHIFT, rec);
+	return kind > 0 ? 1 : kind;
+}
+
+int afu_ring_read(const struct afu_ring *r, const struct afu_ring_record *rec, uint32_t offset,
+		  struct afu_iter *to, uint32_t n)
+{
+	unsigned int area = area_of(rec->at);
+	uint64_t size = size_of(area), at = (rec->at + HEADER + offset) & (size - 1), part = size - at;
+	int err;
+
+	if (__builtin_expect(part >= n, 1))
+		return afu_iter_scatter(to, r->area[area] + at, n);
+	err = afu_iter_scatter(to, r->area[area] + at, part);
+	return err ? err : afu_iter_scatter(to, r->area[area], n - part);
+}
+
+void afu_ring_advance(struct afu_ring_rx *rx, const struct afu_ring_record *rec, uint32_t offset)
+{
+	atomic_store_explicit(&rx->partial, (uint64_t)(uint32_t)rec->at << 32 | offset, memory_order_relaxed);
+	/* relaxed: the lock orders it; position and offset go in one store, so a kill tears nothing */
+}
+
+void afu_ring_take(const struct afu_ring *r, struct afu_ring_rx *rx, const struct afu_ring_record *rec,
+		   uint32_t charge)
+{
+	consume(r, rx, rec->at, rec->at + extent(rec->length), extent(rec->length), charge);
+}
+
+void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
+{
+	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_acquire);
+	uint64_t head = atomic_load_explicit(&r->head->position, memory_order_acquire);
+	uint64_t at = tx->intent_at, next = at + extent((uint32_t)tx->intent_header);
+
+	if (header_kind(tx->intent_header) == KIND_SWITCH)
+		next = UINT64_C(1) << AREA_SHIFT;
+	if (tx->intent_header && next == tail && head <= at && atomic_load(slot(r, at)) == 0)
+		atomic_store(slot(r, at), tx->intent_header);
+	if (next != tail)
+		tx->charged_after = tx->charged_before;
+	tx->seen = head;
+	erase(r, tail, room(r, tx, tail, size_of(area_of(tail))));
+}
+
+void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
+{
+	uint64_t head = atomic_load_explicit(&rx->head, memory_order_acquire);
+	uint64_t peer_head = atomic_load_explicit(&r->head->position, memory_order_acquire);
+	uint64_t behind = area_of(peer_head) == area_of(head) ? head - peer_head : 0;
+
+	if (rx->released_at != head)
+		rx->released = atomic_load_explicit(&r->head->released, memory_order_acquire);
+	rx->released_at = head;
+	if (behind && behind <= size_of(area_of(head)))
+		erase(r, peer_head, behind);
+	give_back(r, head, rx->released);
+}
+
+int afu_ring_unread(const struct afu_ring *r)
+{
+	uint64_t at = atomic_load_explicit(&r->head->position, memory_order_acquire);
+	struct afu_ring_record rec;
+	int kind = look(r, at, &rec);
+
+	if (kind == KIND_SWITCH)
+		kind = look(r, UINT64_C(1) << AREA_SHIFT, &rec);
+	return kind != 0;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * A record ring in shared memory: one direction of one connection.
+ *
+ * Who writes.  The producer end writes records and its mark; the consumer end
+ * zeroes what it has consumed and writes its head.  Several threads or processes
+ * may hold one end; they take that end's lock (socket room) around every function
+ * here but afu_ring_ready().  Each end keeps its own positions in memory that the
+ * other end cannot reach: struct afu_ring_tx, struct afu_ring_rx.
+ *
+ * A record is an 8-byte header and its payload, padded to 8 bytes.  The header is
+ * one word: length, lap, kind, flags; a word of 0 means "nothing here yet".  One
+ * store of the header publishes the record, so a producer that is killed before
+ * it has said nothing.  The consumer zeroes a record whole before it gives the
+ * room back: then every place where a header may come to stand is 0, and the
+ * cache lines return to the producer owned, which is worth a factor of three in
+ * bulk.  The lap makes a header that is published twice harmless (see below).
+ *
+ * Two areas.  A connection starts in a small one that stays in the cache; the
+ * record that does not fit is preceded by a SWITCH, and from then on both ends
+ * are in the large, sparse one.
+ *
+ * A dead producer.  tail is the commit: the intent (where, header, charge) is
+ * written first, then tail, then the header in the ring.  Who finds the lock's
+ * owner dead calls afu_ring_recover_tx(): a committed record is published (again:
+ * if the consumer is just past it, the lap tells the consumer later that this is
+ * stale), an uncommitted one is erased.
+ * A dead consumer.  rx->head is the commit; afu_ring_recover_rx() erases and
+ * gives back what was committed but not yet given back.
+ *
+ * A hostile peer can write anything into the ring and the head.  Every value is
+ * read once, masked or compared before use; the worst is wrong data, a ring that
+ * looks full or empty, or -EPROTO.
+ */
+#ifndef AFU_RING_RING_H
+#define AFU_RING_RING_H
+
+#include "base/iter.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define AFU_RING_AREAS 2
+#define AFU_RING_SMALL_SHIFT 11
+#define AFU_RING_LARGE_SHIFT 18
+/* The longest payload of one record. */
+#define AFU_RING_RECORD_MAX ((1u << AFU_RING_LARGE_SHIFT) - 16)
+
+/* Consumer's cache line. */
+struct afu_ring_head {
+	_Atomic uint64_t position; /* (c) what lies before is zeroed and free */
+	_Atomic uint64_t released; /* (c) sum of the charges given back, for ever */
+	uint8_t pad[48];
+};
+static_assert(sizeof(struct afu_ring_head) == 64, "one cache line");
+
+/* Producer's cache line. */
+struct afu_ring_mark {
+	_Atomic uint64_t produced; /* (p) counts records: whether something came since, for edge triggers */
+	uint8_t pad[56];
+};
+static_assert(sizeof(struct afu_ring_mark) == 64, "one cache line");
+
+/* The producer's positions; in its endpoint page, under its lock. */
+struct afu_ring_tx {
+	_Atomic uint64_t tail; /* area in the top 8 bits, position below */
+	uint64_t seen;         /* the consumer's head when last looked at */
+	uint64_t intent_at;
+	uint64_t intent_header;
+	uint64_t charged_before; /* sum of charges without the intent's record */
+	uint64_t charged_after;  /* and with it */
+};
+
+/* The consumer's positions; in its endpoint page, under its lock. */
+struct afu_ring_rx {
+	_Atomic uint64_t head;    /* as tail */
+	_Atomic uint64_t partial; /* low half of head's position, and how much of that record is consumed */
+	uint64_t released;        /* what the head will say ... */
+	uint64_t released_at;     /* ... once head is this */
+};
+
+/* A process's view of one direction. */
+struct afu_ring {
+	char *area[AFU_RING_AREAS];
+	struct afu_ring_head *head;
+	struct afu_ring_mark *mark;
+};
+
+/* A record as found, checked. */
+struct afu_ring_record {
+	uint64_t at;     /* its position */
+	uint32_t length; /* of the payload, bytes */
+	uint32_t offset; /* of them consumed already */
+	uint32_t flags;  /* 12 bits of the socket room's */
+};
+
+/* Whether there is a record at the head.  Needs no lock; may be out of date. */
+int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx);
+
+/*
+ * Appends one record of n bytes from the buffers.  0; -EAGAIN if there is no
+ * room; -EFAULT if a buffer is bad: nothing is appended then.
+ */
+int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, struct afu_iter *from, uint32_t n,
+		 uint32_t flags, uint32_t charge);
+
+/* Charges not yet given back by the consumer. */
+uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx);
+
+/* The first record: 1, 0 if there is none, -EPROTO if what stands there is no record. */
+int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_ring_record *rec);
+
+/* The record behind *rec, likewise; for looking ahead. */
+int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec);
+
+/* Copies n bytes of the record, from the given offset on, into the buffers.  0 or -EFAULT. */
+int afu_ring_read(const struct afu_ring *r, const struct afu_ring_record *rec, uint32_t offset,
+		  struct afu_iter *to, uint32_t n);
+
+/* Marks part of the first record as consumed, up to offset. */
+void afu_ring_advance(struct afu_ring_rx *rx, const struct afu_ring_record *rec, uint32_t offset);
+
+/* Consumes the first record whole and gives its room and charge back. */
+void afu_ring_take(const struct afu_ring *r, struct afu_ring_rx *rx, const struct afu_ring_record *rec,
+		   uint32_t charge);
+
+/* After the lock's owner died. */
+void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx);
+void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx);
+
+/* Whether anything lies unconsumed, judged by the shared memory alone (for the broker). */
+int afu_ring_unread(const struct afu_ring *r);
+
+#endif
