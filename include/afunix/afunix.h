@@ -35,6 +35,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define AFUNIX_VERSION_MAJOR 0
 #define AFUNIX_VERSION_MINOR 1
 
@@ -121,6 +123,8 @@ int afunix_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struc
 /* Processes and signals. */
 pid_t afunix_fork(void);
 int afunix_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,8 @@
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
+int (*afu_hide)(int fd);
+
 int afu_memory_make(const char *name, size_t size)
 {
 	int fd = (int)afu_sys(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -28,7 +30,7 @@ int afu_memory_make(const char *name, size_t size)
 		afu_sys_close(fd);
 		return err;
 	}
-	return fd;
+	return afu_hide ? afu_hide(fd) : fd;
 }
 
 int afu_memory_map(int fd, size_t size, int writable, void **to)

@@ -11,6 +11,12 @@
 
 #include <stddef.h>
 
+/*
+ * Moves a descriptor of ours out of the application's way (a high number) and
+ * returns the new one; NULL in a process that has no application.
+ */
+extern int (*afu_hide)(int fd);
+
 /* A new one of the given size; a close-on-exec descriptor or negative errno. */
 int afu_memory_make(const char *name, size_t size);
 

@@ -38,7 +38,6 @@ struct page {
 };
 
 const struct afu_waiter_ops *afu_waiter_ops;
-int (*afu_waiter_hide)(int fd);
 void (*afu_watch_overflow)(struct afu_side *side);
 
 static struct {
@@ -60,7 +59,7 @@ static struct {
 static struct afu_pool bell_pool = { .size = sizeof(struct bell) };
 static struct afu_pool page_pool = { .size = sizeof(struct page) };
 
-int afu_waiters_start(uint32_t process, int *page)
+int afu_waiters_start(int *page)
 {
 	int fd = afu_memory_make("afunix:status", PAGE_BYTES), err;
 	void *p;
@@ -75,9 +74,13 @@ int afu_waiters_start(uint32_t process, int *page)
 		return err;
 	}
 	own.words = p;
-	own.process = process;
 	*page = fd;
 	return 0;
+}
+
+void afu_waiters_process(uint32_t process)
+{
+	own.process = process;
 }
 
 void afu_waiters_forked(void)
@@ -101,7 +104,7 @@ void afu_waiters_forked(void)
 
 static int hide(int fd)
 {
-	return afu_waiter_hide ? afu_waiter_hide(fd) : fd;
+	return afu_hide ? afu_hide(fd) : fd;
 }
 
 static struct afu_waiter *make(void)

@@ -23,7 +23,7 @@
 #define AFU_WAITERS 1024 /* at a time, per process */
 
 struct afu_waiter_word {
-	_Atomic uint32_t asleep; /* (p) its process only */
+	_Atomic uint32_t asleep; /* (p) its process only: how many threads sleep on it */
 	_Atomic uint32_t generation;
 	uint8_t pad[56];
 };
@@ -44,14 +44,13 @@ struct afu_waiter_ops {
 };
 extern const struct afu_waiter_ops *afu_waiter_ops;
 
-/* Moves a descriptor of ours out of the application's sight; the new number or negative errno. */
-extern int (*afu_waiter_hide)(int fd);
-
 /*
  * Makes the status page of this process.  *page is its descriptor, for the broker;
  * the caller closes it.  0 or negative errno.
  */
-int afu_waiters_start(uint32_t process, int *page);
+int afu_waiters_start(int *page);
+/* The number that the broker gave this process. */
+void afu_waiters_process(uint32_t process);
 /* In a forked child: all waiters are the parent's. */
 void afu_waiters_forked(void);
 

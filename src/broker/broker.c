@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "broker/state.h"
+
+#include "base/futex.h"
+#include "base/memory.h"
+#include "channel/waiter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static uint32_t read_setting(const char *path, uint32_t otherwise)
+{
+	unsigned int value;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return otherwise;
+	if (fscanf(f, "%u", &value) != 1)
+		value = otherwise;
+	fclose(f);
+	return value;
+}
+
+/* The word that sleepers watch: our thread id, marked by the kernel when we die. */
+static int make_book(struct afu_broker *b)
+{
+	struct robust_list_head *head;
+	size_t length;
+	void *p;
+
+	b->book = afu_memory_make("afunix:book", 4096);
+	if (b->book < 0 || afu_memory_map(b->book, 4096, 1, &p) < 0)
+		return -1;
+	b->alive = p;
+	atomic_store(b->alive, (uint32_t)afu_sys(SYS_gettid));
+	if (afu_sys(SYS_get_robust_list, 0, &head, &length) == 0)
+		head->list_op_pending = (void *)((char *)p - head->futex_offset);
+	return afu_memory_seal_writes(b->book);
+}
+
+struct afu_broker *afu_broker_new(const void *secret, size_t length)
+{
+	struct afu_broker *b = calloc(1, sizeof *b);
+
+	if (!b || length > sizeof b->secret) {
+		free(b);
+		return NULL;
+	}
+	memcpy(b->secret, secret, length);
+	b->secret_length = length;
+	b->next_id = b->next_process = 1;
+	b->somaxconn = read_setting("/proc/sys/net/core/somaxconn", 4096);
+	b->sndbuf = read_setting("/proc/sys/net/core/wmem_default", 212992);
+	b->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (b->inotify >= 0 && afu_hide)
+		b->inotify = afu_hide(b->inotify);
+	b->book = -1;
+	if (b->inotify < 0 || make_book(b) < 0) {
+		afu_broker_free(b);
+		return NULL;
+	}
+	return b;
+}
+
+void afu_broker_free(struct afu_broker *b)
+{
+	struct bsock *s, *next;
+	struct afu_client *c, *next_client;
+
+again:
+	HASH_ITER(by_id, b->by_id, s, next)
+	{
+		if (s->embryo)
+			continue; /* goes with its listener */
+		afu_connection_close(b, s);
+		goto again; /* others may have gone with it */
+	}
+	HASH_ITER(hh, b->clients, c, next_client)
+	afu_broker_client_gone(b, c);
+	if (b->alive) {
+		struct robust_list_head *head;
+		size_t length;
+
+		atomic_store(b->alive, 0);
+		afu_futex_wake(b->alive, INT32_MAX, 1);
+		if (afu_sys(SYS_get_robust_list, 0, &head, &length) == 0)
+			head->list_op_pending = NULL;
+		munmap((void *)(uintptr_t)b->alive, 4096);
+	}
+	if (b->book >= 0)
+		close(b->book);
+	if (b->inotify >= 0)
+		close(b->inotify);
+	free(b);
+}
+
+int afu_broker_events(const struct afu_broker *b)
+{
+	return b->inotify;
+}
+
+struct afu_client *afu_broker_client_new(struct afu_broker *b)
+{
+	struct afu_client *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->process = b->next_process++;
+	c->page = -1;
+	HASH_ADD(hh, b->clients, process, sizeof c->process, c);
+	return c;
+}
+
+void afu_broker_client_groups(struct afu_client *c, const gid_t *groups, unsigned int n)
+{
+	c->n_groups = n < 64 ? n : 64;
+	memcpy(c->groups, groups, c->n_groups * sizeof *groups);
+}
+
+void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c)
+{
+	for (unsigned int i = 0; i < c->bells; i++) {
+		if (c->bell[i] >= 0)
+			close(c->bell[i]);
+	}
+	free(c->bell);
+	if (c->page >= 0)
+		close(c->page);
+	HASH_DEL(b->clients, c);
+	free(c);
+	afu_broker_drain(b);
+}
+
+void afu_call_give(struct call *c, int fd, int ours)
+{
+	c->out->fd[c->out->n] = fd;
+	c->out->ours[c->out->n++] = ours;
+}
+
+static int take_fd(struct call *c, unsigned int i)
+{
+	int fd = c->fds[i];
+
+	c->fds[i] = -1;
+	return fd;
+}
+
+static enum afu_cause attach(struct call *c)
+{
+	if (c->req->arg[0] != AFU_PROTOCOL || c->n != 1)
+		return AFU_CAUSE_PROTOCOL_ERROR;
+	if (c->req->length != c->b->secret_length || memcmp(c->req->data, c->b->secret, c->b->secret_length) != 0)
+		return AFU_CAUSE_IDENTITY;
+	if (c->client->attached)
+		return AFU_CAUSE_REQUEST_FORM;
+	c->client->page = take_fd(c, 0);
+	c->client->attached = 1;
+	c->reply->arg[0] = c->client->process;
+	afu_call_give(c, c->b->book, 1);
+	return AFU_CAUSE_NONE;
+}
+
+/* A new socket of the caller's, with memory and a token. */
+static enum afu_cause make_socket(struct call *c, struct bsock **to)
+{
+	uint64_t type = c->req->arg[0];
+	enum afu_cause cause;
+	struct bsock *s;
+	int token;
+
+	if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
+		return AFU_CAUSE_REQUEST_FORM;
+	s = afu_bsock_new(c->b, (int)type);
+	if (!s)
+		return AFU_CAUSE_NO_MEMORY;
+	cause = afu_store_socket(c->b, s);
+	token = cause ? -1 : afu_store_token(s);
+	if (token < 0) {
+		afu_connection_close(c->b, s);
+		return cause ? cause : AFU_CAUSE_DOMAIN_FULL;
+	}
+	afu_bsock_hold(s, c->client);
+	afu_call_give(c, token, 0);
+	*to = s;
+	return AFU_CAUSE_NONE;
+}
+
+static enum afu_cause op_socket(struct call *c)
+{
+	struct bsock *s;
+	enum afu_cause cause = make_socket(c, &s);
+
+	if (cause)
+		return cause;
+	c->reply->socket = s->id;
+	afu_call_give(c, s->memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+static enum afu_cause op_pair(struct call *c)
+{
+	struct bsock *s[2] = { NULL, NULL };
+	struct conn *conn = NULL;
+	enum afu_cause cause;
+
+	cause = make_socket(c, &s[0]);
+	if (!cause)
+		cause = make_socket(c, &s[1]);
+	if (!cause)
+		cause = afu_store_conn(c->b, &conn);
+	if (cause) {
+		for (int i = 0; i < 2; i++) {
+			if (s[i])
+				afu_connection_close(c->b, s[i]);
+		}
+		return cause;
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		conn->end[i] = s[i];
+		s[i]->conn = conn;
+		s[i]->side = i;
+		s[i]->state = AFU_CONNECTED;
+		s[i]->peer = (struct credentials){ c->who->pid, c->who->uid, c->who->gid, 1 };
+		afu_store_state(s[i]);
+	}
+	c->reply->socket = s[0]->id;
+	c->reply->arg[0] = s[1]->id;
+	afu_call_give(c, s[0]->memory, 1);
+	afu_call_give(c, s[1]->memory, 1);
+	afu_call_give(c, conn->memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+static enum afu_cause op_channel(struct call *c)
+{
+	const struct bsock *s = c->socket;
+
+	c->reply->arg[0] = s->state;
+	c->reply->arg[1] = s->side;
+	if (s->state == AFU_LISTENING)
+		afu_call_give(c, s->events_memory, 1);
+	else if (s->conn)
+		afu_call_give(c, s->conn->memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+static enum afu_cause op_show(struct call *c)
+{
+	struct bsock *s;
+
+	if (c->n != 1)
+		return AFU_CAUSE_REQUEST_FORM;
+	s = afu_store_shown(c->b, c->fds[0]);
+	if (!s)
+		return AFU_CAUSE_NOT_A_SOCKET;
+	afu_bsock_hold(s, c->client);
+	c->socket = s;
+	c->reply->socket = s->id;
+	afu_call_give(c, s->memory, 1);
+	return op_channel(c);
+}
+
+static enum afu_cause op_peercred(struct call *c)
+{
+	const struct credentials *p = &c->socket->peer;
+
+	c->reply->arg[0] = p->known ? (uint64_t)p->pid : 0;
+	c->reply->arg[1] = p->known ? (uint64_t)p->uid << 32 | p->gid : UINT64_MAX;
+	c->reply->arg[2] = (uint64_t)p->known;
+	return AFU_CAUSE_NONE;
+}
+
+static enum afu_cause op_sync(struct call *c)
+{
+	return AFU_CAUSE_NONE; /* the work was done before the request was looked at */
+}
+
+static enum afu_cause op_waiter(struct call *c)
+{
+	uint64_t index = c->req->arg[0];
+
+	if (c->n != 1 || index >= AFU_WAITERS || (index < c->client->bells && c->client->bell[index] >= 0))
+		return AFU_CAUSE_REQUEST_FORM;
+	if (index >= c->client->bells) {
+		unsigned int room = (unsigned int)index + 8;
+		int *more = realloc(c->client->bell, room * sizeof *more);
+
+		if (!more)
+			return AFU_CAUSE_NO_MEMORY;
+		for (unsigned int i = c->client->bells; i < room; i++)
+			more[i] = -1;
+		c->client->bell = more;
+		c->client->bells = room;
+	}
+	c->client->bell[index] = take_fd(c, 0);
+	return AFU_CAUSE_NONE;
+}
+
+static const struct afu_client *bell_of(const struct afu_broker *b, uint64_t id, unsigned int *index)
+{
+	uint32_t process = (uint32_t)(id >> 32);
+	struct afu_client *other;
+
+	*index = (id >> 16) & 0xffff;
+	HASH_FIND(hh, b->clients, &process, sizeof process, other);
+	return other && *index < other->bells && other->bell[*index] >= 0 ? other : NULL;
+}
+
+static enum afu_cause op_fetch(struct call *c)
+{
+	unsigned int index;
+	const struct afu_client *other = bell_of(c->b, c->req->arg[0], &index);
+	char path[32];
+	int fd;
+
+	if (!other)
+		return AFU_CAUSE_IDENTITY;
+	/* a fresh open file description: nobody can clear O_NONBLOCK for the others */
+	snprintf(path, sizeof path, "/proc/self/fd/%d", other->bell[index]);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	afu_call_give(c, other->page, 1);
+	afu_call_give(c, fd, 0);
+	return AFU_CAUSE_NONE;
+}
+
+/* The broker as a waker: it has every bell already. */
+static struct afu_broker *ringing;
+
+static int fetch_own(uint64_t id, int *page, int *bell)
+{
+	unsigned int index;
+	const struct afu_client *other = bell_of(ringing, id, &index);
+
+	if (!other)
+		return -ESRCH;
+	*page = fcntl(other->page, F_DUPFD_CLOEXEC, 0);
+	*bell = fcntl(other->bell[index], F_DUPFD_CLOEXEC, 0);
+	return 0;
+}
+
+void afu_broker_rings(struct afu_broker *b)
+{
+	static const struct afu_waiter_ops fetching = { NULL, fetch_own };
+
+	ringing = b;
+	afu_waiter_ops = &fetching;
+}
+
+/* Rings everybody that holds the other end of the caller's connection. */
+static enum afu_cause op_ring(struct call *c)
+{
+	const struct bsock *s = c->socket, *other = s->conn ? s->conn->end[1 - s->side] : NULL;
+
+	for (unsigned int i = 0; other && i < other->holders; i++) {
+		struct afu_client *h;
+
+		HASH_FIND(hh, c->b->clients, &other->holder[i], sizeof other->holder[i], h);
+		for (unsigned int j = 0; h && j < h->bells; j++) {
+			if (h->bell[j] >= 0)
+				afu_bell_ring(h->bell[j]);
+		}
+	}
+	return AFU_CAUSE_NONE;
+}
+
+static const struct {
+	enum afu_cause (*serve)(struct call *);
+	int names_socket;
+} ops[AFU_OPS] = {
+	[AFU_OP_ATTACH] = { attach, 0 },
+	[AFU_OP_SOCKET] = { op_socket, 0 },
+	[AFU_OP_PAIR] = { op_pair, 0 },
+	[AFU_OP_SHOW] = { op_show, 0 },
+	[AFU_OP_CHANNEL] = { op_channel, 1 },
+	[AFU_OP_BIND_BEGIN] = { afu_name_begin, 1 },
+	[AFU_OP_BIND_PATH] = { afu_name_bind_path, 1 },
+	[AFU_OP_BIND_ABSTRACT] = { afu_name_bind_abstract, 1 },
+	[AFU_OP_LISTEN] = { afu_connection_listen, 1 },
+	[AFU_OP_CONNECT] = { afu_connection_connect, 1 },
+	[AFU_OP_CONNECT_CANCEL] = { afu_connection_cancel, 1 },
+	[AFU_OP_ACCEPT] = { afu_connection_accept, 1 },
+	[AFU_OP_NAME] = { afu_name_get, 1 },
+	[AFU_OP_PEERCRED] = { op_peercred, 1 },
+	[AFU_OP_SHUTDOWN] = { afu_connection_shutdown, 1 },
+	[AFU_OP_SYNC] = { op_sync, 0 },
+	[AFU_OP_WAITER] = { op_waiter, 0 },
+	[AFU_OP_FETCH] = { op_fetch, 0 },
+	[AFU_OP_RING] = { op_ring, 1 },
+};
+
+static enum afu_cause serve(struct call *c)
+{
+	uint32_t op = c->req->op;
+
+	if (op >= AFU_OPS || !ops[op].serve || c->req->length > sizeof c->req->data)
+		return AFU_CAUSE_REQUEST_FORM;
+	if (!c->client->attached && op != AFU_OP_ATTACH)
+		return AFU_CAUSE_IDENTITY;
+	if (ops[op].names_socket) {
+		HASH_FIND(by_id, c->b->by_id, &c->req->socket, sizeof c->req->socket, c->socket);
+		if (!c->socket || c->socket->embryo || !afu_bsock_held(c->socket, c->client))
+			return AFU_CAUSE_IDENTITY;
+	}
+	return ops[op].serve(c);
+}
+
+void afu_broker_handle(struct afu_broker *b, struct afu_client *client, const struct afu_caller *who,
+		       const struct afu_request *req, int *fds, unsigned int n, struct afu_reply *reply,
+		       struct afu_reply_fds *out)
+{
+	struct call c = { b, client, who, req, fds, n, reply, out, NULL };
+
+	memset(reply, 0, sizeof *reply);
+	out->n = 0;
+	reply->serial = req->serial;
+	/* Close is synchronous: what was let go before this request is closed before it is served. */
+	afu_broker_drain(b);
+	reply->cause = (uint32_t)serve(&c);
+	if (reply->cause) {
+		for (unsigned int i = 0; i < out->n; i++) {
+			if (!out->ours[i])
+				close(out->fd[i]);
+		}
+		out->n = 0;
+	}
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "broker/state.h"
+
+#include "base/memory.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct credentials credentials_of(const struct afu_caller *who)
+{
+	return (struct credentials){ who->pid, who->uid, who->gid, 1 };
+}
+
+/* Tells a listener's holders how many connections wait. */
+static void publish_pending(struct bsock *l, int wake)
+{
+	atomic_store_explicit(&l->events->pending, l->pending, memory_order_release);
+	/* release: whoever sees it asks the broker, which orders the rest */
+	if (wake)
+		afu_wake(&l->events->side[0], AFU_IN);
+}
+
+static void enqueue(struct bsock *l, struct bsock *embryo)
+{
+	embryo->listener = l;
+	DL_APPEND(l->queue, embryo);
+	l->pending++;
+	publish_pending(l, 1);
+}
+
+static void become_connected(struct bsock *client)
+{
+	client->state = AFU_CONNECTED;
+	client->peer = client->listener ? client->listener->peer : client->peer;
+	client->listener = NULL;
+	afu_store_state(client);
+}
+
+/* Marks one end as gone and tells the other.  reset: whatever lies unread. */
+static void hang_up(struct conn *conn, unsigned int side, int reset)
+{
+	struct afu_channel *ch;
+
+	if (conn->end[1 - side] && afu_channel_map(conn->memory, 0, &ch) == 0) {
+		struct afu_side *other = &ch->side[1 - side];
+		struct afu_ring inward = afu_channel_ring(ch, 1 - side);
+
+		if (reset || afu_ring_unread(&inward))
+			atomic_store(&other->error, ECONNRESET);
+		atomic_fetch_or(&ch->side[side].flags, AFU_SIDE_CLOSED | AFU_SIDE_RSHUT | AFU_SIDE_WSHUT);
+		atomic_fetch_or(&other->flags, AFU_SIDE_RSHUT | AFU_SIDE_WSHUT);
+		afu_kick(other);
+		afu_channel_unmap(ch, 0);
+	}
+	conn->end[side] = NULL;
+	afu_store_conn_unref(conn);
+}
+
+/* Lets those in the line into the backlog, as far as there is room; at most n. */
+static void admit(struct bsock *l, unsigned int n)
+{
+	while (n-- && l->line && l->pending <= l->backlog) {
+		struct bsock *client = l->line, *embryo = client->conn->end[1];
+		struct afu_channel *ch;
+
+		DL_DELETE(l->line, client);
+		become_connected(client);
+		enqueue(l, embryo);
+		if (afu_channel_map(client->conn->memory, 0, &ch) == 0) {
+			afu_kick(&ch->side[0]);
+			afu_channel_unmap(ch, 0);
+		}
+	}
+}
+
+enum afu_cause afu_connection_listen(struct call *c)
+{
+	struct bsock *s = c->socket;
+	uint32_t backlog = (uint32_t)c->req->arg[0];
+
+	if (s->type == SOCK_DGRAM)
+		return AFU_CAUSE_LISTEN_TYPE;
+	if (!s->name.length)
+		return AFU_CAUSE_LISTEN_UNBOUND;
+	if (s->state != AFU_UNCONNECTED && s->state != AFU_LISTENING)
+		return AFU_CAUSE_LISTEN_CONNECTED;
+	if (s->state == AFU_UNCONNECTED) {
+		struct afu_channel head = { .magic = AFU_CHANNEL_MAGIC, .listener = 1, .id = s->id };
+
+		s->events_memory = afu_memory_make("afunix:listener", 4096);
+		if (s->events_memory < 0 ||
+		    pwrite(s->events_memory, &head, sizeof head, 0) != (ssize_t)sizeof head ||
+		    afu_channel_map(s->events_memory, 1, &s->events) < 0)
+			return AFU_CAUSE_DOMAIN_FULL;
+		atomic_store(&s->events->side[0].flags, (uint32_t)c->req->arg[1] & AFU_SIDE_RSHUT);
+		s->shut_read = (c->req->arg[1] & AFU_SIDE_RSHUT) != 0;
+		s->state = AFU_LISTENING;
+		afu_store_state(s);
+	}
+	s->backlog = backlog < c->b->somaxconn ? backlog : c->b->somaxconn;
+	s->peer = credentials_of(c->who);
+	admit(s, UINT32_MAX);
+	afu_call_give(c, s->events_memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+static enum afu_cause make_connection(struct call *c, struct bsock *client, struct bsock *l, struct bsock **embryo)
+{
+	enum afu_cause cause;
+	struct conn *conn;
+	struct bsock *e;
+
+	cause = afu_store_conn(c->b, &conn);
+	if (cause)
+		return cause;
+	e = afu_bsock_new(c->b, client->type);
+	if (!e) {
+		afu_store_conn_unref(conn);
+		return AFU_CAUSE_NO_MEMORY;
+	}
+	e->embryo = 1;
+	e->state = AFU_CONNECTED;
+	e->name = l->name;
+	e->conn = conn;
+	e->side = 1;
+	e->peer = credentials_of(c->who);
+	conn->end[0] = client;
+	conn->end[1] = e;
+	conn->name[0] = client->name;
+	conn->name[1] = l->name;
+	client->conn = conn;
+	client->side = 0;
+	client->listener = l;
+	*embryo = e;
+	return AFU_CAUSE_NONE;
+}
+
+enum afu_cause afu_connection_connect(struct call *c)
+{
+	struct bsock *s = c->socket, *l = NULL, *embryo;
+	enum afu_cause cause;
+	int full;
+
+	if (c->req->arg[0] & AFU_CONNECT_PASS) {
+		cause = afu_name_autobind(c->b, s);
+		if (cause)
+			return cause;
+	}
+	cause = afu_name_find(c, s->type, &l);
+	if (cause)
+		return cause;
+	if (l->state != AFU_LISTENING)
+		return AFU_CAUSE_CONNECT_NOT_LISTENING;
+	if (l->shut_read)
+		return AFU_CAUSE_CONNECT_SHUT;
+	full = l->pending > l->backlog;
+	if (full && !(c->req->arg[0] & AFU_CONNECT_WAIT))
+		return AFU_CAUSE_CONNECT_FULL;
+	if (s->state == AFU_LISTENING)
+		return AFU_CAUSE_CONNECT_LISTENING;
+	if (s->state != AFU_UNCONNECTED)
+		return AFU_CAUSE_CONNECT_AGAIN;
+	cause = make_connection(c, s, l, &embryo);
+	if (cause)
+		return cause;
+	/* the embryo is what the listener will hand out; the state of the client is told last */
+	if (full || l->line) {
+		s->state = AFU_CONNECTING;
+		DL_APPEND(l->line, s);
+		afu_store_state(s);
+	} else {
+		become_connected(s);
+		enqueue(l, embryo);
+	}
+	c->reply->arg[0] = s->state;
+	afu_call_give(c, s->conn->memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+static void forget(struct afu_broker *b, struct bsock *s)
+{
+	afu_name_drop(b, s);
+	if (s->watch >= 0) {
+		HASH_DELETE(by_watch, b->by_watch, s);
+		inotify_rm_watch(b->inotify, s->watch);
+	}
+	if (s->memory >= 0)
+		close(s->memory);
+	if (s->events)
+		afu_channel_unmap(s->events, 1);
+	if (s->events_memory >= 0)
+		close(s->events_memory);
+	HASH_DELETE(by_id, b->by_id, s);
+	free(s->holder);
+	free(s);
+}
+
+/* Takes a waiting socket out of the line; it is unconnected again. */
+static void leave_line(struct afu_broker *b, struct bsock *s, int error)
+{
+	struct conn *conn = s->conn;
+	struct bsock *embryo = conn->end[1];
+	struct afu_channel *ch;
+
+	DL_DELETE(s->listener->line, s);
+	if (error && afu_channel_map(conn->memory, 0, &ch) == 0) {
+		atomic_store(&ch->side[0].error, (uint32_t)error);
+		afu_kick(&ch->side[0]);
+		afu_channel_unmap(ch, 0);
+	}
+	conn->end[0] = conn->end[1] = NULL;
+	afu_store_conn_unref(conn);
+	forget(b, embryo);
+	s->conn = NULL;
+	s->listener = NULL;
+	s->state = AFU_UNCONNECTED;
+	afu_store_state(s);
+}
+
+enum afu_cause afu_connection_cancel(struct call *c)
+{
+	if (c->socket->state == AFU_CONNECTING)
+		leave_line(c->b, c->socket, 0);
+	c->reply->arg[0] = c->socket->state;
+	return AFU_CAUSE_NONE;
+}
+
+enum afu_cause afu_connection_accept(struct call *c)
+{
+	struct bsock *l = c->socket, *s;
+	enum afu_cause cause;
+	int token;
+
+	if (l->state != AFU_LISTENING)
+		return AFU_CAUSE_ACCEPT_STATE;
+	s = l->queue;
+	if (!s)
+		return l->shut_read ? AFU_CAUSE_ACCEPT_SHUT : AFU_CAUSE_ACCEPT_EMPTY;
+	cause = s->memory < 0 ? afu_store_socket(c->b, s) : AFU_CAUSE_NONE;
+	if (cause)
+		return cause;
+	token = afu_store_token(s);
+	if (token < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	DL_DELETE(l->queue, s);
+	l->pending--;
+	publish_pending(l, 0);
+	s->listener = NULL;
+	s->embryo = 0;
+	afu_store_state(s);
+	afu_bsock_hold(s, c->client);
+	admit(l, 1);
+	c->reply->socket = s->id;
+	c->reply->length = s->conn->name[0].length;
+	memcpy(c->reply->data, s->conn->name[0].address, s->conn->name[0].length);
+	afu_call_give(c, token, 0);
+	afu_call_give(c, s->memory, 1);
+	afu_call_give(c, s->conn->memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+enum afu_cause afu_connection_shutdown(struct call *c)
+{
+	struct bsock *s = c->socket;
+	int how = (int)c->req->arg[0]; /* bit 0: reading, bit 1: writing */
+
+	if (s->state != AFU_LISTENING)
+		return AFU_CAUSE_NONE;
+	if (how & 1)
+		s->shut_read = 1;
+	atomic_fetch_or(&s->events->side[0].flags, (uint32_t)((how & 1 ? AFU_SIDE_RSHUT : 0) | (how & 2 ? AFU_SIDE_WSHUT : 0)));
+	afu_kick(&s->events->side[0]);
+	return AFU_CAUSE_NONE;
+}
+
+void afu_connection_close(struct afu_broker *b, struct bsock *s)
+{
+	if (s->state == AFU_LISTENING) {
+		while (s->line)
+			leave_line(b, s->line, ECONNREFUSED);
+		while (s->queue) {
+			struct bsock *embryo = s->queue;
+
+			DL_DELETE(s->queue, embryo);
+			hang_up(embryo->conn, 1, 1);
+			forget(b, embryo);
+		}
+	} else if (s->state == AFU_CONNECTING) {
+		leave_line(b, s, 0);
+	} else if (s->conn) {
+		hang_up(s->conn, s->side, 0);
+	}
+	forget(b, s);
+}

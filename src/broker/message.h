@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * What a library and its broker say to each other: one request, one reply, each a
+ * fixed struct in one SEQPACKET message, with descriptors beside it.  Native byte
+ * order: both ends are on one machine, and AFU_PROTOCOL must be equal.
+ */
+#ifndef AFU_BROKER_MESSAGE_H
+#define AFU_BROKER_MESSAGE_H
+
+#include <assert.h>
+#include <stdint.h>
+#include <sys/un.h>
+
+#define AFU_PROTOCOL 1u
+#define AFU_MESSAGE_FDS 6
+
+enum afu_op {
+	AFU_OP_ATTACH = 1,   /* arg 0: AFU_PROTOCOL; data: secret; fd: status page.  Reply: arg 0: process id; fd: book */
+	AFU_OP_SOCKET,       /* arg 0: type.  Reply: socket; fds: token, endpoint */
+	AFU_OP_PAIR,         /* arg 0: type.  Reply: socket, arg 0: the other; fds: token, token, endpoint, endpoint, channel */
+	AFU_OP_SHOW,         /* fd: token.  Reply: socket; arg 0: state, arg 1: side; fds: endpoint [, channel] */
+	AFU_OP_CHANNEL,      /* socket.  Reply: arg 0: state, arg 1: side; fd: channel if it has one */
+	AFU_OP_BIND_BEGIN,   /* socket */
+	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
+	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind */
+	AFU_OP_LISTEN,       /* socket; arg 0: backlog.  Reply: fd: channel */
+	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; data: abstract address, or fd: O_PATH.  Reply: arg 0: state; fd: channel */
+	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
+	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
+	AFU_OP_NAME,         /* socket; arg 0: 1 for the peer's.  Reply: data: address */
+	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid */
+	AFU_OP_SHUTDOWN,     /* socket that listens; arg 0: how + 1 */
+	AFU_OP_SYNC,         /* nothing: what was closed before is closed after */
+	AFU_OP_WAITER,       /* arg 0: index; fd: bell */
+	AFU_OP_FETCH,        /* arg 0: waiter id.  Reply: fds: status page, bell */
+	AFU_OP_RING,         /* socket: ring every process that holds its peer */
+	AFU_OPS,
+};
+
+enum {
+	AFU_CONNECT_WAIT = 1, /* the caller will wait for room in the backlog */
+	AFU_CONNECT_PASS = 2, /* it has SO_PASSCRED or SO_PASSPIDFD on: bind automatically */
+};
+
+struct afu_request {
+	uint32_t op;
+	uint32_t serial;
+	uint64_t socket;
+	uint64_t arg[3];
+	uint32_t length; /* of data, bytes */
+	uint8_t data[128];
+};
+
+struct afu_reply {
+	uint32_t serial;
+	uint32_t cause; /* enum afu_cause; 0: done */
+	uint64_t socket;
+	uint64_t arg[3];
+	uint32_t length;
+	uint8_t data[128];
+	char detail[100]; /* particulars of a refusal */
+};
+
+static_assert(sizeof(struct sockaddr_un) <= 128, "an address fits");
+
+/* How a library reaches its broker. */
+struct afu_gate {
+	/*
+	 * One request, one reply.  fds are not consumed; the reply's descriptors are
+	 * the caller's.  0, or a negative errno when the broker cannot be reached
+	 * (a refusal is in reply->cause).  Not to be called inside a critical section
+	 * of a socket; signal handlers are deferred meanwhile.
+	 */
+	int (*call)(struct afu_gate *gate, struct afu_request *request, const int *fds, unsigned int n,
+		    struct afu_reply *reply, int *got, unsigned int *n_got);
+	/* Descriptor to watch for the broker's end, or -1. */
+	int fd;
+	/* In a forked child: forget the parent's connection. */
+	void (*forked)(struct afu_gate *gate);
+};
+
+#endif

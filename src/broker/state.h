@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * What the broker knows; for its own files only.
+ *
+ * A socket lives from its request until the last descriptor of its token is closed
+ * (inotify on the token's inode, told apart from other closes by a lease test).
+ * A connection lives until both its ends are gone.  An embryo is the accepting end
+ * of a connection that nobody has accepted: a socket without token or memory.
+ */
+#ifndef AFU_BROKER_STATE_H
+#define AFU_BROKER_STATE_H
+
+#include "base/cause.h"
+#include "broker/broker.h"
+#include "channel/channel.h"
+#include "channel/endpoint.h"
+
+#include <stdint.h>
+#include <uthash.h>
+#include <utlist.h>
+
+struct credentials {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	int known;
+};
+
+struct name {
+	uint32_t length; /* of the sockaddr_un, bytes; 0: unnamed */
+	uint8_t address[sizeof(struct sockaddr_un) + 1];
+};
+
+struct conn {
+	uint64_t id;
+	int memory;
+	struct bsock *end[2];
+	struct name name[2]; /* survives the ends: getpeername() goes on answering */
+};
+
+struct bsock {
+	uint64_t id;
+	int type;
+	enum afu_state state;
+	int embryo;
+	uint32_t version;
+	int watch;  /* inotify, -1 */
+	int memory; /* endpoint page, -1 */
+	struct name name;
+	int node; /* O_PATH of the bound inode: pins its number; -1 */
+	struct inode_key {
+		uint64_t device, inode;
+	} inode;
+	uint8_t key[2 + sizeof(struct sockaddr_un)]; /* type and abstract name */
+	uint32_t key_length;
+	int64_t bind_began_ns;
+
+	struct conn *conn;
+	unsigned int side;
+	struct credentials peer;
+
+	/* listener */
+	uint32_t backlog, pending;
+	struct bsock *queue;   /* embryos, oldest first */
+	struct bsock *line;    /* sockets that wait for room, oldest first */
+	struct afu_channel *events;
+	int events_memory;
+	int shut_read;
+
+	struct bsock *listener;    /* an embryo's or a waiting socket's */
+	struct bsock *prev, *next; /* in queue or line */
+
+	uint32_t *holder; /* process ids that have shown the token */
+	unsigned int holders, holders_room;
+
+	UT_hash_handle by_id, by_watch, by_inode, by_name;
+};
+
+struct afu_client {
+	uint32_t process;
+	int attached;
+	int page; /* status page */
+	int *bell;
+	unsigned int bells;
+	gid_t groups[64];
+	unsigned int n_groups;
+	UT_hash_handle hh;
+};
+
+struct afu_broker {
+	uint8_t secret[64];
+	size_t secret_length;
+	uint64_t next_id;
+	uint32_t next_process;
+	uint32_t somaxconn, sndbuf;
+	int inotify;
+	int book;
+	_Atomic uint32_t *alive;
+	struct bsock *by_id, *by_watch, *by_inode, *by_name;
+	struct afu_client *clients;
+};
+
+/* One request being served. */
+struct call {
+	struct afu_broker *b;
+	struct afu_client *client;
+	const struct afu_caller *who;
+	const struct afu_request *req;
+	int *fds;
+	unsigned int n;
+	struct afu_reply *reply;
+	struct afu_reply_fds *out;
+	struct bsock *socket; /* the one that the request names, held by the caller; or NULL */
+};
+
+void afu_call_give(struct call *c, int fd, int ours);
+
+/* store.c: memory, tokens, the end of a token. */
+enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s);
+int afu_store_token(const struct bsock *s);
+void afu_store_state(struct bsock *s);
+enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to);
+void afu_store_conn_unref(struct conn *conn);
+struct bsock *afu_store_shown(struct afu_broker *b, int fd);
+struct bsock *afu_bsock_new(struct afu_broker *b, int type);
+void afu_bsock_hold(struct bsock *s, const struct afu_client *c);
+int afu_bsock_held(const struct bsock *s, const struct afu_client *c);
+
+/* name.c */
+enum afu_cause afu_name_begin(struct call *c);
+enum afu_cause afu_name_bind_path(struct call *c);
+enum afu_cause afu_name_bind_abstract(struct call *c);
+enum afu_cause afu_name_autobind(struct afu_broker *b, struct bsock *s);
+enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found);
+enum afu_cause afu_name_get(struct call *c);
+void afu_name_drop(struct afu_broker *b, struct bsock *s);
+
+/* connection.c */
+enum afu_cause afu_connection_listen(struct call *c);
+enum afu_cause afu_connection_connect(struct call *c);
+enum afu_cause afu_connection_cancel(struct call *c);
+enum afu_cause afu_connection_accept(struct call *c);
+enum afu_cause afu_connection_shutdown(struct call *c);
+void afu_connection_close(struct afu_broker *b, struct bsock *s);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "broker/state.h"
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/memory.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void fd_path(char path[32], int fd)
+{
+	snprintf(path, 32, "/proc/self/fd/%d", fd);
+}
+
+struct bsock *afu_bsock_new(struct afu_broker *b, int type)
+{
+	struct bsock *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->id = b->next_id++;
+	s->type = type;
+	s->watch = s->memory = s->node = s->events_memory = -1;
+	HASH_ADD(by_id, b->by_id, id, sizeof s->id, s);
+	return s;
+}
+
+void afu_bsock_hold(struct bsock *s, const struct afu_client *c)
+{
+	if (afu_bsock_held(s, c))
+		return;
+	if (s->holders == s->holders_room) {
+		unsigned int room = s->holders_room ? 2 * s->holders_room : 2;
+		uint32_t *more = realloc(s->holder, room * sizeof *more);
+
+		if (!more)
+			return; /* the holder has to show the token again */
+		s->holder = more;
+		s->holders_room = room;
+	}
+	s->holder[s->holders++] = c->process;
+}
+
+int afu_bsock_held(const struct bsock *s, const struct afu_client *c)
+{
+	for (unsigned int i = 0; i < s->holders; i++) {
+		if (s->holder[i] == c->process)
+			return 1;
+	}
+	return 0;
+}
+
+enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
+{
+	struct afu_endpoint page;
+	struct stat st;
+	char path[32];
+
+	s->memory = afu_memory_make(AFU_ENDPOINT_NAME, AFU_ENDPOINT_SIZE);
+	if (s->memory < 0 || fstat(s->memory, &st) < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	memset(&page, 0, sizeof page);
+	page.magic = AFU_ENDPOINT_MAGIC;
+	page.type = (uint32_t)s->type;
+	page.id = s->id;
+	page.inode = st.st_ino;
+	page.sndbuf = b->sndbuf;
+	page.rcvlowat = 1;
+	page.rcvtimeo_ns = page.sndtimeo_ns = AFU_NEVER;
+	if (pwrite(s->memory, &page, sizeof page, 0) != (ssize_t)sizeof page)
+		return AFU_CAUSE_NO_MEMORY;
+	fd_path(path, s->memory);
+	s->watch = inotify_add_watch(b->inotify, path, IN_CLOSE_WRITE);
+	if (s->watch < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	HASH_ADD(by_watch, b->by_watch, watch, sizeof s->watch, s);
+	return AFU_CAUSE_NONE;
+}
+
+int afu_store_token(const struct bsock *s)
+{
+	char path[32];
+
+	fd_path(path, s->memory);
+	return open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+}
+
+void afu_store_state(struct bsock *s)
+{
+	struct afu_endpoint_state now = { s->state, s->side, s->conn ? s->conn->id : 0 };
+
+	if (s->memory < 0)
+		return;
+	s->version++;
+	if (pwrite(s->memory, &now, sizeof now, offsetof(struct afu_endpoint, now)) != (ssize_t)sizeof now ||
+	    pwrite(s->memory, &s->version, sizeof s->version, offsetof(struct afu_endpoint, version)) !=
+		    (ssize_t)sizeof s->version)
+		s->version--; /* the page exists, so this does not fail; holders ask when in doubt */
+}
+
+enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to)
+{
+	struct conn *conn = calloc(1, sizeof *conn);
+	struct afu_channel head;
+
+	if (!conn)
+		return AFU_CAUSE_NO_MEMORY;
+	conn->id = b->next_id++;
+	conn->memory = afu_memory_make("afunix:channel", AFU_CHANNEL_SIZE);
+	memset(&head, 0, sizeof head);
+	head.magic = AFU_CHANNEL_MAGIC;
+	head.id = conn->id;
+	if (conn->memory < 0 || pwrite(conn->memory, &head, sizeof head, 0) != (ssize_t)sizeof head) {
+		if (conn->memory >= 0)
+			close(conn->memory);
+		free(conn);
+		return AFU_CAUSE_DOMAIN_FULL;
+	}
+	*to = conn;
+	return AFU_CAUSE_NONE;
+}
+
+void afu_store_conn_unref(struct conn *conn)
+{
+	if (conn->end[0] || conn->end[1])
+		return;
+	close(conn->memory);
+	free(conn);
+}
+
+struct bsock *afu_store_shown(struct afu_broker *b, int fd)
+{
+	struct bsock *s;
+	char path[32];
+	int watch;
+
+	/*
+	 * The watch descriptor tells whether this is one of our inodes: inode numbers
+	 * wrap, and contents can be forged.
+	 */
+	fd_path(path, fd);
+	watch = inotify_add_watch(b->inotify, path, IN_CLOSE_WRITE);
+	if (watch < 0)
+		return NULL;
+	HASH_FIND(by_watch, b->by_watch, &watch, sizeof watch, s);
+	if (!s)
+		inotify_rm_watch(b->inotify, watch);
+	return s;
+}
+
+/*
+ * Whether a token is still open anywhere: a read lease is refused while somebody
+ * has the inode open for writing.  The descriptor of memfd_create(), which the
+ * mappings use, does not count.
+ */
+static int still_held(const struct bsock *s)
+{
+	char path[32];
+	int fd, held;
+
+	fd_path(path, s->memory);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 1;
+	held = fcntl(fd, F_SETLEASE, F_RDLCK) < 0;
+	close(fd);
+	return held;
+}
+
+static void check(struct afu_broker *b, struct bsock *s)
+{
+	if (!still_held(s))
+		afu_connection_close(b, s);
+}
+
+void afu_broker_drain(struct afu_broker *b)
+{
+	_Alignas(struct inotify_event) char events[4096];
+	ssize_t n;
+
+	while ((n = read(b->inotify, events, sizeof events)) > 0) {
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const void *)(events + at);
+			struct bsock *s, *next;
+
+			at += (ssize_t)(sizeof *e + e->len);
+			if (e->mask & IN_Q_OVERFLOW) {
+				HASH_ITER(by_watch, b->by_watch, s, next)
+				check(b, s);
+				break;
+			}
+			if (!(e->mask & IN_CLOSE_WRITE))
+				continue;
+			HASH_FIND(by_watch, b->by_watch, &e->wd, sizeof e->wd, s);
+			if (s)
+				check(b, s);
+		}
+	}
+}

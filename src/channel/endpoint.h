@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * The endpoint page: what all holders of one socket share, by fork, dup or passing,
+ * and the peer must not touch.  A sealed memfd; the application's descriptor (the
+ * token) is the same inode opened write-only, so holding the token is holding the
+ * socket.  The broker makes the page and writes its state words; holders write the
+ * rest.  Holders need not trust one another: every value is checked before use.
+ */
+#ifndef AFU_CHANNEL_ENDPOINT_H
+#define AFU_CHANNEL_ENDPOINT_H
+
+#include "base/lock.h"
+#include "ring/ring.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AFU_ENDPOINT_MAGIC 0x61667565u
+#define AFU_ENDPOINT_SIZE 4096u
+#define AFU_ENDPOINT_NAME "afunix:socket"
+#define AFU_OPTIONS 96
+
+enum afu_state {
+	AFU_UNCONNECTED,
+	AFU_LISTENING,
+	AFU_CONNECTED,
+	AFU_CONNECTING, /* waits in a listener's line; not yet in its backlog */
+	AFU_MOVED,      /* became a socket of the kernel's */
+};
+
+/* Written by the broker, whole, whenever the state changes. */
+struct afu_endpoint_state {
+	uint32_t state; /* enum afu_state */
+	uint32_t side;  /* of the channel */
+	uint64_t channel;
+};
+
+struct afu_endpoint {
+	uint32_t magic;                    /* (k) */
+	uint32_t type;                     /* (k) SOCK_STREAM, ... */
+	uint64_t id;                       /* (k) */
+	uint64_t inode;                    /* (k) what fstat() shows */
+	struct afu_endpoint_state now;     /* (b) */
+	_Atomic uint32_t version;          /* (b) counts changes of now; written after it */
+	_Atomic uint32_t status_flags;     /* (a) O_NONBLOCK, O_ASYNC, ... */
+	_Atomic uint32_t shut;             /* (a) shutdown() before there was a channel: AFU_SIDE_*SHUT */
+	_Atomic uint32_t error;            /* (a) pending error while there is no channel */
+	uint32_t sndbuf;                   /* (a) bytes, as SO_SNDBUF reads */
+	uint32_t rcvlowat;                 /* (a) bytes */
+	int64_t rcvtimeo_ns, sndtimeo_ns;  /* (a) AFU_NEVER: none */
+	int32_t option[AFU_OPTIONS];       /* (a) the options that are only kept, by number */
+	_Alignas(64) struct afu_lock tx_lock;
+	struct afu_ring_tx tx;             /* (a) under tx_lock */
+	_Alignas(64) struct afu_lock rx_lock;
+	struct afu_ring_rx rx;             /* (a) under rx_lock */
+	_Atomic uint64_t peek_off;         /* (a) SO_PEEK_OFF + 1; 0: off */
+};
+static_assert(sizeof(struct afu_endpoint) <= AFU_ENDPOINT_SIZE, "one page");
+static_assert(offsetof(struct afu_endpoint, now) == 24, "the broker writes it by offset");
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * afunix run [--domain NAME] -- PROGRAM [ARGUMENT...]
+ *
+ * Without --domain the domain is PROGRAM's own: its broker lives in this process
+ * and ends with PROGRAM.  The broker's thread is the main thread; PROGRAM's exit
+ * status, or its signal, becomes ours.  Signals that are meant for PROGRAM are
+ * passed on.
+ */
+#include "cli/cli.h"
+
+#include "base/sys.h"
+#include "daemon/domain_path.h"
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CANNOT_RUN 126
+#define NOT_FOUND 127
+#define OWN_FAILURE 125
+
+static volatile sig_atomic_t child_pid;
+
+static void pass_on(int sig)
+{
+	if (child_pid > 0)
+		kill(child_pid, sig);
+}
+
+static int usage(FILE *to, int status)
+{
+	fputs("usage: afunix run [--domain NAME] [--] PROGRAM [ARGUMENT...]\n\n"
+	      "Runs PROGRAM with its Unix sockets in user space. Without --domain, in a\n"
+	      "domain of its own, which ends with it; with --domain NAME, in the one that\n"
+	      "'afunixd NAME' serves. The exit status is PROGRAM's; 125 if afunix fails,\n"
+	      "126 if PROGRAM can't be run, 127 if there is no such program.\n", to);
+	return status;
+}
+
+/* The preload stands beside this executable, or where it was installed. */
+static int find_preload(char *path, size_t size)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	const char *slash;
+
+	if (n > 0) {
+		self[n] = 0;
+		slash = strrchr(self, '/');
+		for (int i = 0; slash && i < 3; i++) {
+			static const char *const beside[] = { "libafunix-preload.so", "../preload/libafunix-preload.so",
+							      "src/preload/libafunix-preload.so" };
+
+			snprintf(path, size, "%.*s/%s", (int)(slash - self), self, beside[i]);
+			if (access(path, R_OK) == 0)
+				return 0;
+		}
+	}
+	snprintf(path, size, "%s", AFUNIX_PRELOAD);
+	return access(path, R_OK) == 0 ? 0 : -ENOENT;
+}
+
+/* Puts ours first in LD_PRELOAD, once. */
+static int set_preload(void)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char path[PATH_MAX], *real, *value;
+	int err = find_preload(path, sizeof path);
+
+	if (err)
+		return err;
+	real = realpath(path, NULL);
+	if (!real)
+		return -errno;
+	if (old && strstr(old, real))
+		return 0;
+	if (asprintf(&value, old && *old ? "%s:%s" : "%s", real, old) < 0)
+		return -ENOMEM;
+	setenv("LD_PRELOAD", value, 1);
+	return 0;
+}
+
+static int private_address(char *text, size_t size, struct afu_address *to)
+{
+	uint8_t noise[24];
+	size_t at;
+
+	if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
+		return -errno;
+	at = (size_t)snprintf(text, size, "@afunix/%d-", (int)getpid());
+	for (size_t i = 0; i < sizeof noise; i++)
+		at += (size_t)snprintf(text + at, size - at, i == 8 ? ":%02x" : "%02x", noise[i]);
+	return afu_address_parse(text, to);
+}
+
+/* Whether somebody serves the domain.  0 or negative errno. */
+static int probe(const struct afu_address *address)
+{
+	long fd = afu_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err;
+
+	if (fd < 0)
+		return (int)fd;
+	err = afu_sys(SYS_connect, fd, &address->un, address->length);
+	afu_sys_close((int)fd);
+	return (int)err;
+}
+
+/* PROGRAM as the shell would find it; says what is wrong.  0 or the exit status. */
+static int check_program(const char *name)
+{
+	const char *path = getenv("PATH");
+	char copy[PATH_MAX];
+	int denied = 0;
+
+	if (!path)
+		path = "/usr/local/bin:/usr/bin:/bin";
+	if (strchr(name, '/')) {
+		struct stat st;
+
+		if (access(name, X_OK) == 0 && stat(name, &st) == 0 && S_ISREG(st.st_mode))
+			return 0;
+		denied = access(name, F_OK) == 0;
+	} else {
+		for (const char *at = path; at;) {
+			const char *end = strchrnul(at, ':');
+
+			snprintf(copy, sizeof copy, "%.*s/%s", (int)(end - at), at, name);
+			if (access(copy, X_OK) == 0)
+				return 0;
+			denied |= access(copy, F_OK) == 0;
+			at = *end ? end + 1 : NULL;
+		}
+	}
+	fprintf(stderr, "afunix: cannot run '%s': %s\n", name, denied ? "permission denied" : "no such program");
+	return denied ? CANNOT_RUN : NOT_FOUND;
+}
+
+static void become(char **argv)
+{
+	execvp(argv[0], argv);
+	fprintf(stderr, "afunix: cannot run '%s': %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? NOT_FOUND : CANNOT_RUN);
+}
+
+/* Ends as the program ended. */
+static int end_like(int status)
+{
+	if (WIFSIGNALED(status)) {
+		struct rlimit none = { 0, 0 };
+
+		setrlimit(RLIMIT_CORE, &none); /* the core is the program's, not ours */
+		signal(WTERMSIG(status), SIG_DFL);
+		raise(WTERMSIG(status));
+		return 128 + WTERMSIG(status);
+	}
+	return WEXITSTATUS(status);
+}
+
+static int run_private(char **argv)
+{
+	static const int passed[] = { SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT };
+	struct afu_server *server;
+	struct afu_address address;
+	struct rlimit files, more;
+	char text[160];
+	int err, pidfd, status;
+
+	err = private_address(text, sizeof text, &address);
+	if (!err)
+		err = afu_server_new(&address, &server);
+	if (err) {
+		fprintf(stderr, "afunix: cannot start a domain: %s\n", strerror(-err));
+		return OWN_FAILURE;
+	}
+	setenv("AFUNIX_DOMAIN", text, 1);
+	/* the broker holds descriptors for everybody; the program keeps its own limit */
+	getrlimit(RLIMIT_NOFILE, &files);
+	more = (struct rlimit){ files.rlim_max, files.rlim_max };
+	fflush(NULL);
+	child_pid = fork();
+	if (child_pid == 0)
+		become(argv);
+	setrlimit(RLIMIT_NOFILE, &more);
+	pidfd = child_pid > 0 ? (int)afu_sys(SYS_pidfd_open, child_pid, 0) : -1;
+	if (pidfd < 0) {
+		fprintf(stderr, "afunix: cannot start '%s': %s\n", argv[0], strerror(errno));
+		afu_server_free(server);
+		return OWN_FAILURE;
+	}
+	for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
+		/* from a terminal, the program's group gets these two by itself */
+		signal(passed[i], passed[i] == SIGINT || passed[i] == SIGQUIT ? SIG_IGN : pass_on);
+	}
+	err = afu_server_run(server, pidfd);
+	if (err)
+		fprintf(stderr, "afunix: the broker failed: %s\n", strerror(-err));
+	while (waitpid(child_pid, &status, 0) < 0 && errno == EINTR)
+		;
+	afu_server_free(server);
+	return err ? OWN_FAILURE : end_like(status);
+}
+
+static int run_in(const char *domain, char **argv)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct afu_address address;
+	int err;
+
+	if (afu_domain_path(domain, path, sizeof path) < 0 || afu_address_parse(path, &address) < 0) {
+		fprintf(stderr, "afunix: '%s' is no name for a domain\n", domain);
+		return 2;
+	}
+	err = probe(&address);
+	if (err) {
+		fprintf(stderr, "afunix: no domain '%s': %s (%s); start 'afunixd %s' first\n", domain,
+			err == -ECONNREFUSED ? "its daemon is gone" : strerror(-err), path, domain);
+		return OWN_FAILURE;
+	}
+	setenv("AFUNIX_DOMAIN", path, 1);
+	become(argv);
+	return OWN_FAILURE;
+}
+
+int afu_cli_run(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "domain", required_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	const char *domain = NULL;
+	int c, err;
+
+	while ((c = getopt_long(argc, argv, "+d:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			domain = optarg;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		default:
+			return usage(stderr, 2);
+		}
+	}
+	if (optind == argc)
+		return usage(stderr, 2);
+	err = check_program(argv[optind]);
+	if (err)
+		return err;
+	err = set_preload();
+	if (err) {
+		fprintf(stderr, "afunix: libafunix-preload.so is not where it should be: %s\n", strerror(-err));
+		return OWN_FAILURE;
+	}
+	return domain ? run_in(domain, argv + optind) : run_private(argv + optind);
+}

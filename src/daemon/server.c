@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "daemon/server.h"
+
+#include "base/sys.h"
+#include "broker/broker.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define BACKLOG 4096
+#define EVENTS 64
+
+struct link {
+	int fd;
+	struct afu_client *client;
+	struct link *prev, *next;
+};
+
+struct afu_server {
+	struct afu_broker *broker;
+	struct afu_address address;
+	int listener, epoll;
+	struct link links; /* head of the ring */
+};
+
+union ancillary {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(AFU_MESSAGE_FDS * sizeof(int))];
+};
+
+static int watch(struct afu_server *s, int fd, void *data)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = data };
+
+	return (int)afu_sys(SYS_epoll_ctl, s->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+static int listen_on(const struct afu_address *address)
+{
+	int fd = (int)afu_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err;
+
+	if (fd < 0)
+		return fd;
+	err = (int)afu_sys(SYS_bind, fd, &address->un, address->length);
+	if (err == -EADDRINUSE && address->un.sun_path[0]) {
+		/* a dead daemon's file may go; a living one's answers */
+		long probe = afu_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		struct stat st;
+
+		if (afu_sys(SYS_connect, probe, &address->un, address->length) == -ECONNREFUSED &&
+		    afu_sys(SYS_newfstatat, -100, address->un.sun_path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISSOCK(st.st_mode) && afu_sys(SYS_unlinkat, -100, address->un.sun_path, 0) == 0)
+			err = (int)afu_sys(SYS_bind, fd, &address->un, address->length);
+		afu_sys_close((int)probe);
+	}
+	if (!err)
+		err = (int)afu_sys(SYS_listen, fd, BACKLOG);
+	if (err) {
+		afu_sys_close(fd);
+		return err;
+	}
+	return fd;
+}
+
+int afu_server_new(const struct afu_address *address, struct afu_server **to)
+{
+	struct afu_server *s = calloc(1, sizeof *s);
+	int err = -ENOMEM;
+
+	if (!s)
+		return -ENOMEM;
+	s->address = *address;
+	s->links.next = s->links.prev = &s->links;
+	s->epoll = (int)afu_sys(SYS_epoll_create1, EPOLL_CLOEXEC);
+	s->listener = listen_on(address);
+	if (s->listener < 0) {
+		err = s->listener;
+	} else {
+		s->broker = afu_broker_new(address->secret, address->secret_length);
+		if (s->broker && s->epoll >= 0 && watch(s, s->listener, s) == 0 &&
+		    watch(s, afu_broker_events(s->broker), s->broker) == 0) {
+			afu_broker_rings(s->broker);
+			*to = s;
+			return 0;
+		}
+	}
+	afu_server_free(s);
+	return err;
+}
+
+static void hang_up(struct afu_server *s, struct link *l)
+{
+	afu_sys_close(l->fd);
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	afu_broker_client_gone(s->broker, l->client);
+	free(l);
+}
+
+static void accept_one(struct afu_server *s)
+{
+	int fd = (int)afu_sys(SYS_accept4, s->listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK), on = 1;
+	gid_t groups[64];
+	socklen_t size = sizeof groups;
+	struct link *l;
+
+	if (fd < 0)
+		return;
+	l = calloc(1, sizeof *l);
+	if (l)
+		l->client = afu_broker_client_new(s->broker);
+	if (!l || !l->client || afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0 ||
+	    watch(s, fd, l) < 0) {
+		if (l && l->client)
+			afu_broker_client_gone(s->broker, l->client);
+		free(l);
+		afu_sys_close(fd);
+		return;
+	}
+	if (afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+		afu_broker_client_groups(l->client, groups, (unsigned int)(size / sizeof *groups));
+	l->fd = fd;
+	l->next = &s->links;
+	l->prev = s->links.prev;
+	l->prev->next = l;
+	s->links.prev = l;
+}
+
+static int send_reply(const struct link *l, const struct afu_reply *reply, struct afu_reply_fds *out)
+{
+	struct iovec iov = { (void *)(uintptr_t)reply, sizeof *reply };
+	union ancillary anc;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	long ret;
+
+	if (out->n) {
+		memset(&anc, 0, sizeof anc);
+		anc.align.cmsg_level = SOL_SOCKET;
+		anc.align.cmsg_type = SCM_RIGHTS;
+		anc.align.cmsg_len = CMSG_LEN(out->n * sizeof(int));
+		memcpy(CMSG_DATA(&anc.align), out->fd, out->n * sizeof(int));
+		msg.msg_control = anc.bytes;
+		msg.msg_controllen = CMSG_SPACE(out->n * sizeof(int));
+	}
+	ret = afu_sys(SYS_sendmsg, l->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (unsigned int i = 0; i < out->n; i++) {
+		if (!out->ours[i])
+			afu_sys_close(out->fd[i]);
+	}
+	/* one reply is under way at a time: a channel that is full belongs to somebody who misbehaves */
+	return ret == (long)sizeof *reply ? 0 : -1;
+}
+
+/* One request.  -1: the link is at its end. */
+static int serve(struct afu_server *s, struct link *l)
+{
+	struct afu_request req;
+	struct afu_reply reply;
+	struct afu_reply_fds out;
+	struct afu_caller who = { 0 };
+	struct iovec iov = { &req, sizeof req };
+	union ancillary anc;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes,
+			      .msg_controllen = sizeof anc.bytes };
+	int fds[AFU_MESSAGE_FDS], known = 0, err;
+	unsigned int n = 0;
+	long ret = afu_sys(SYS_recvmsg, l->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (ret == -EAGAIN || ret == -EINTR)
+		return 0;
+	if (ret <= 0)
+		return -1;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_RIGHTS) {
+			n = (unsigned int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+		} else if (c->cmsg_type == SCM_CREDENTIALS) {
+			struct ucred cred;
+
+			memcpy(&cred, CMSG_DATA(c), sizeof cred);
+			who = (struct afu_caller){ cred.pid, cred.uid, cred.gid };
+			known = 1;
+		}
+	}
+	if (ret != (long)sizeof req || !known || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		err = -1;
+	} else {
+		afu_broker_handle(s->broker, l->client, &who, &req, fds, n, &reply, &out);
+		err = send_reply(l, &reply, &out);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		if (fds[i] >= 0)
+			afu_sys_close(fds[i]);
+	}
+	return err;
+}
+
+int afu_server_run(struct afu_server *s, int until)
+{
+	struct epoll_event events[EVENTS];
+	int err = watch(s, until, &until), stop = 0;
+
+	while (!err && !stop) {
+		int n = (int)afu_sys(SYS_epoll_pwait, s->epoll, events, EVENTS, -1, 0, 0);
+
+		if (n < 0 && n != -EINTR)
+			err = n;
+		for (int i = 0; i < n; i++) {
+			void *what = events[i].data.ptr;
+
+			if (what == &until)
+				stop = 1;
+			else if (what == s)
+				accept_one(s);
+			else if (what == s->broker)
+				afu_broker_drain(s->broker);
+			else if (serve(s, what) < 0)
+				hang_up(s, what);
+		}
+	}
+	afu_sys(SYS_epoll_ctl, s->epoll, EPOLL_CTL_DEL, until, 0);
+	return err;
+}
+
+void afu_server_free(struct afu_server *s)
+{
+	while (s->links.next != &s->links)
+		hang_up(s, s->links.next);
+	if (s->listener >= 0) {
+		afu_sys_close(s->listener);
+		if (s->address.un.sun_path[0])
+			afu_sys(SYS_unlinkat, -100, s->address.un.sun_path, 0);
+	}
+	if (s->epoll >= 0)
+		afu_sys_close(s->epoll);
+	if (s->broker)
+		afu_broker_free(s->broker);
+	free(s);
+}

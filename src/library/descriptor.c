@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Descriptors as descriptors: duplicating, closing, flags, ioctl, fstat.
+ */
+#include "afunix/afunix.h"
+#include "base/cause.h"
+#include "library/domain.h"
+#include "library/epoll.h"
+#include "library/table.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sockios.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+/* The number is new and means what the old one means. */
+static int duplicated(int old, int fd)
+{
+	uintptr_t e;
+
+	if (fd < 0)
+		return fd;
+	afu_fd_forget(fd);
+	afu_table_lock();
+	e = afu_fd_entry(old);
+	if (e > 3 && (e & 1))
+		afu_epoll_number((struct afu_epoll *)(e - 1), fd);
+	afu_table_unlock();
+	if (e > 3 && !(e & 1))
+		afu_view_number((struct afu_sock *)e, fd);
+	return fd;
+}
+
+int afunix_dup(int fd)
+{
+	if (afu_fd_hidden(fd))
+		return (int)afu_return(-EBADF);
+	return (int)afu_return(duplicated(fd, (int)afu_sys(SYS_fcntl, fd, F_DUPFD, 0)));
+}
+
+static int duplicate_to(int fd, int to, int flags)
+{
+	int got;
+
+	if (afu_fd_hidden(fd) || afu_fd_make_room(to) < 0)
+		return -EBADF;
+	if (!afu_fd_known(to))
+		return duplicated(fd, (int)afu_sys(SYS_dup3, fd, to, flags));
+	/* what stood there is closed first, by our own rules; only if the call can succeed */
+	got = (int)afu_sys(SYS_fcntl, fd, F_GETFD);
+	if (got < 0 || (flags & ~O_CLOEXEC))
+		return got < 0 ? got : -EINVAL;
+	/*
+	 * The number must not be free in between, or another thread gets it: a
+	 * placeholder of the kernel's takes it until the new description does.
+	 */
+	if (afu_fd_ours(to)) {
+		int spare = (int)afu_sys(SYS_fcntl, to, F_DUPFD_CLOEXEC, 0);
+
+		got = (int)afu_sys(SYS_dup3, fd, to, flags);
+		if (got >= 0) {
+			afu_fd_forget(to);
+			duplicated(fd, to);
+		}
+		/* the last number of the old socket, if it was: closed here, and known to be closed on return */
+		if (spare >= 0)
+			afu_sys_close(spare);
+		afu_library_reaped();
+		return got;
+	}
+	return duplicated(fd, (int)afu_sys(SYS_dup3, fd, to, flags));
+}
+
+int afunix_dup3(int fd, int to, int flags)
+{
+	if (fd == to)
+		return (int)afu_return(-EINVAL);
+	return (int)afu_return(duplicate_to(fd, to, flags));
+}
+
+int afunix_dup2(int fd, int to)
+{
+	if (fd == to && !afu_fd_hidden(fd)) {
+		long err = afu_sys(SYS_fcntl, fd, F_GETFD);
+
+		return (int)afu_return(err < 0 ? err : fd);
+	}
+	return (int)afu_return(duplicate_to(fd, to, 0));
+}
+
+static int close_one(int fd)
+{
+	struct afu_epoll *ep;
+
+	if (afu_fd_hidden(fd))
+		return -EBADF;
+	if (afu_fd_ours(fd))
+		return afu_view_close(fd);
+	ep = afu_fd_epoll(fd);
+	if (ep)
+		afu_fd_forget(fd);
+	return (int)afu_sys(SYS_close, fd);
+}
+
+int afunix_close(int fd)
+{
+	return (int)afu_return(close_one(fd));
+}
+
+int afunix_close_range(unsigned int first, unsigned int last, int flags)
+{
+	unsigned int top = afu_table_top(), from = first;
+
+	if (first > last)
+		return (int)afu_return(-EINVAL);
+	if (!top || (flags & (int)CLOSE_RANGE_CLOEXEC) || (flags & ~(int)(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE)))
+		return (int)afu_return(afu_sys(SYS_close_range, first, last, flags));
+	/* the runs between what is ours go to the kernel; what is hidden stays */
+	for (unsigned int fd = first; fd < top && fd <= last; fd++) {
+		if (afu_fd_entry((int)fd) == 0)
+			continue;
+		if (fd > from)
+			afu_sys(SYS_close_range, from, fd - 1, flags);
+		if (!afu_fd_hidden((int)fd))
+			close_one((int)fd);
+		from = fd + 1;
+	}
+	if (from <= last && from >= first)
+		return (int)afu_return(afu_sys(SYS_close_range, from, last, flags));
+	return 0;
+}
+
+static int set_status(struct afu_sock *s, int flags)
+{
+	if (flags & O_DIRECT)
+		return afu_refuse(AFU_CAUSE_FLAG_DIRECT);
+	atomic_store(&s->ep->status_flags, (uint32_t)flags & (O_NONBLOCK | O_ASYNC | O_APPEND | O_NOATIME));
+	return 0;
+}
+
+int afunix_fcntl(int fd, int cmd, ...)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	long arg, ret;
+	va_list ap;
+	int err;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, long);
+	va_end(ap);
+	if (afu_fd_hidden(fd))
+		return (int)afu_return(-EBADF);
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
+		return (int)afu_return(duplicated(fd, (int)afu_sys(SYS_fcntl, fd, cmd, (int)arg)));
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_fcntl, fd, cmd, arg));
+	switch (cmd) {
+	case F_GETFL:
+	case F_SETFL:
+		s = afu_view_enter(th, fd, &err);
+		if (!s)
+			return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
+		if (cmd == F_GETFL)
+			ret = O_RDWR | (long)atomic_load(&s->ep->status_flags);
+		else
+			ret = set_status(s, (int)arg);
+		afu_view_leave(th);
+		return (int)afu_return(ret);
+	case F_ADD_SEALS:
+	case F_GET_SEALS:
+		return (int)afu_return(-EINVAL);
+	default:
+		return (int)afu_return(afu_sys(SYS_fcntl, fd, cmd, arg));
+	}
+}
+
+static int set_flag(struct afu_sock *s, uint32_t flag, const int *user)
+{
+	int on;
+
+	if (afu_copy(&on, user, sizeof on))
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	if (on)
+		atomic_fetch_or(&s->ep->status_flags, flag);
+	else
+		atomic_fetch_and(&s->ep->status_flags, ~flag);
+	return 0;
+}
+
+static int give(int value, int *user)
+{
+	return afu_copy(user, &value, sizeof value) ? afu_refuse(AFU_CAUSE_BAD_POINTER) : 0;
+}
+
+static long ioctl_ours(struct afu_sock *s, struct afu_thread *th, unsigned long request, void *arg)
+{
+	switch (request) {
+	case FIONBIO:
+		return set_flag(s, O_NONBLOCK, arg);
+	case FIOASYNC:
+		return set_flag(s, O_ASYNC, arg);
+	case FIONREAD:
+		if (s->state == AFU_LISTENING)
+			return afu_refuse(AFU_CAUSE_IOCTL_LISTENING);
+		return give((int)afu_sock_unread(s, th), arg);
+	case SIOCOUTQ:
+		return give((int)afu_sock_unsent(s), arg);
+	case SIOCATMARK:
+		return give(0, arg);
+	default:
+		return 1;
+	}
+}
+
+/* Interface requests are answered by any socket of the kernel's. */
+static long ioctl_interface(unsigned long request, void *arg)
+{
+	long fd = afu_sys(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = afu_sys(SYS_ioctl, fd, request, arg);
+	afu_sys_close((int)fd);
+	return ret;
+}
+
+int afunix_ioctl(int fd, unsigned long request, ...)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	long ret;
+	void *arg;
+	va_list ap;
+	int err;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (afu_fd_hidden(fd))
+		return (int)afu_return(-EBADF);
+	if (!afu_fd_ours(fd) || request == FIOCLEX || request == FIONCLEX || request == FIOSETOWN ||
+	    request == FIOGETOWN || request == SIOCSPGRP || request == SIOCGPGRP)
+		return (int)afu_return(afu_sys(SYS_ioctl, fd, request, arg));
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
+	ret = ioctl_ours(s, th, request, arg);
+	afu_view_leave(th);
+	if (ret == 1)
+		ret = request >= SIOCGIFNAME && request <= 0x89ff && request != SIOCGSTAMP && request != SIOCGSTAMPNS
+			      ? ioctl_interface(request, arg)
+			      : afu_refuse(AFU_CAUSE_IOCTL_UNKNOWN);
+	return (int)afu_return(ret);
+}
+
+int afunix_sockatmark(int fd)
+{
+	int mark;
+
+	return afunix_ioctl(fd, SIOCATMARK, &mark) < 0 ? -1 : mark;
+}
+
+int afunix_fstat(int fd, struct stat *st)
+{
+	long err = afu_fd_hidden(fd) ? -EBADF : afu_sys(SYS_fstat, fd, st);
+
+	if (!err && afu_fd_ours(fd)) {
+		st->st_mode = S_IFSOCK | 0777;
+		st->st_size = 0;
+		st->st_blocks = 0;
+		st->st_nlink = 1;
+		st->st_blksize = 4096;
+	}
+	return (int)afu_return(err);
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "library/domain.h"
+
+#include "afunix/afunix.h"
+#include "base/cause.h"
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/sys.h"
+#include "channel/waiter.h"
+#include "library/process.h"
+#include "library/signal.h"
+#include "library/table.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static struct afu_gate *gate;
+static int embedded;
+static struct afu_plock starting;
+
+static const char *cause_detail(const struct afu_reply *reply)
+{
+	return memchr(reply->detail, 0, sizeof reply->detail) ? reply->detail : NULL;
+}
+
+int afu_domain_call(struct afu_request *req, const int *fds, unsigned int n, struct afu_reply *reply, int *got,
+		    unsigned int *n_got)
+{
+	int err;
+
+	*n_got = 0;
+	err = afu_domain_start();
+	if (err)
+		return afu_refuse_as(AFU_CAUSE_DOMAIN_GONE, ENETDOWN, NULL);
+	err = gate->call(gate, req, fds, n, reply, got, n_got);
+	if (err == -EMFILE)
+		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	if (err)
+		return afu_refuse(AFU_CAUSE_DOMAIN_GONE);
+	if (reply->cause == AFU_CAUSE_NONE)
+		return 0;
+	if (reply->cause >= AFU_CAUSES)
+		return afu_refuse(AFU_CAUSE_PROTOCOL_ERROR);
+	return afu_refuse_as((enum afu_cause)reply->cause, afu_causes[reply->cause].error, cause_detail(reply));
+}
+
+static int announce(uint32_t index, int bell)
+{
+	struct afu_request req = { .op = AFU_OP_WAITER, .arg = { index } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	return afu_domain_call(&req, &bell, 1, &reply, got, &n);
+}
+
+static int fetch(uint64_t id, int *page, int *bell)
+{
+	struct afu_request req = { .op = AFU_OP_FETCH, .arg = { id } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return err;
+	if (n != 2) {
+		while (n)
+			afu_sys_close(got[--n]);
+		return -EPROTO;
+	}
+	*page = got[0];
+	*bell = got[1];
+	return 0;
+}
+
+/* More watchers than slots on a channel of ours: the broker rings whoever holds that end. */
+static void overflow(struct afu_side *side)
+{
+	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
+		const struct afu_sock *s = afu_fd_sock((int)fd);
+
+		if (s && (s->peer == side || s->own == side)) {
+			struct afu_request req = { .op = AFU_OP_RING, .socket = s->id, .arg = { s->own == side } };
+			struct afu_reply reply;
+			int got[AFU_MESSAGE_FDS];
+			unsigned int n;
+
+			afu_domain_call(&req, NULL, 0, &reply, got, &n);
+			return;
+		}
+	}
+}
+
+static int choose(const char *address)
+{
+	static const struct afu_waiter_ops ops = { announce, fetch };
+	struct afu_address parsed;
+	int err;
+
+	if (address && afu_address_parse(address, &parsed) < 0)
+		return -EINVAL;
+	err = afu_table_start();
+	if (err)
+		return err;
+	afu_signal_start();
+	afu_process_start();
+	afu_waiter_ops = &ops;
+	afu_watch_overflow = overflow;
+	embedded = !address;
+	if (address) {
+		gate = afu_gate_control(&parsed);
+		return 0;
+	}
+	gate = afu_gate_direct();
+	return gate ? afu_gate_attach(gate, NULL, 0) : -ENOMEM;
+}
+
+static int start(const char *address)
+{
+	struct afu_thread *th = afu_thread();
+	int err = 0;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&starting);
+	if (!gate)
+		err = choose(address);
+	afu_plock_release(&starting);
+	afu_thread_leave(th);
+	return err;
+}
+
+int afu_domain_start(void)
+{
+	if (__builtin_expect(gate != NULL, 1))
+		return 0;
+	return start(getenv("AFUNIX_DOMAIN"));
+}
+
+int afu_domain_embedded(void)
+{
+	return embedded;
+}
+
+int afu_domain_fd(void)
+{
+	return gate ? gate->fd : -1;
+}
+
+void afu_domain_forked(void)
+{
+	if (gate)
+		gate->forked(gate);
+	starting = (struct afu_plock){ 0 };
+}
+
+long afu_return(long result)
+{
+	if (__builtin_expect(result >= 0, 1))
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
+int afu_library_active(void)
+{
+	return gate && !embedded;
+}
+
+/* Tokens that came over exec: memfds of our name; the broker says whether they are what they seem. */
+static void recognise_inherited(void)
+{
+	char path[32], name[64];
+
+	for (int fd = 0; fd < (int)afu_table_size; fd++) {
+		struct stat st;
+		long n;
+
+		if (afu_sys(SYS_fcntl, fd, F_GETFL) < 0) {
+			/* numbers are dense at first; skip quickly through what is empty */
+			int gap = 0;
+
+			while (gap < 1024 && fd + 1 < (int)afu_table_size && afu_sys(SYS_fcntl, fd + 1, F_GETFL) < 0) {
+				fd++;
+				gap++;
+			}
+			if (gap == 1024)
+				return;
+			continue;
+		}
+		if (afu_sys(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != AFU_ENDPOINT_SIZE)
+			continue;
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		n = afu_sys(SYS_readlinkat, AT_FDCWD, path, name, sizeof name - 1);
+		if (n <= 0)
+			continue;
+		name[n] = 0;
+		if (strncmp(name, "/memfd:" AFU_ENDPOINT_NAME, sizeof "/memfd:" AFU_ENDPOINT_NAME - 1) == 0)
+			afu_view_recognise(fd);
+	}
+}
+
+void afu_library_start(void)
+{
+	const char *address = getenv("AFUNIX_DOMAIN");
+
+	if (address && *address && start(address) == 0)
+		recognise_inherited();
+}
+
+int afunix_attach(const char *domain)
+{
+	char path[108];
+	const char *dir = getenv("AFUNIX_RUNTIME_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
+	struct stat st;
+	int err;
+
+	if (gate) {
+		afu_refuse(AFU_CAUSE_ATTACHED_ALREADY);
+		return (int)afu_return(-EBUSY);
+	}
+	if (domain && domain[0] != '/' && domain[0] != '@') {
+		if (!*domain || strchr(domain, '/'))
+			return (int)afu_return(-EINVAL);
+		if (dir)
+			snprintf(path, sizeof path, "%s/%s", dir, domain);
+		else if (afu_sys(SYS_geteuid) == 0 || !xdg)
+			snprintf(path, sizeof path, "/run/afunix/%s", domain);
+		else
+			snprintf(path, sizeof path, "%s/afunix/%s", xdg, domain);
+		domain = path;
+	}
+	if (domain && domain[0] == '/' && afu_sys(SYS_newfstatat, AT_FDCWD, domain, &st, 0) < 0)
+		return (int)afu_return(afu_refuse(AFU_CAUSE_NO_SUCH_DOMAIN));
+	err = start(domain);
+	if (!err && domain) {
+		struct afu_request req = { .op = AFU_OP_SYNC };
+		struct afu_reply reply;
+		int got[AFU_MESSAGE_FDS];
+		unsigned int n;
+
+		if (afu_domain_call(&req, NULL, 0, &reply, got, &n) < 0)
+			err = -ECONNREFUSED;
+	}
+	return (int)afu_return(err);
+}
+
+const struct afunix_cause *afunix_cause(void)
+{
+	static __thread struct afunix_cause last;
+	const struct afu_cause_state *state = &afu_thread_self.refusal;
+
+	if (!state->cause)
+		return NULL;
+	last.error = afu_causes[state->cause].error;
+	last.id = afu_causes[state->cause].id;
+	last.calls = afu_causes[state->cause].calls;
+	last.text = afu_causes[state->cause].text;
+	memcpy(last.detail, state->detail, sizeof state->detail);
+	return &last;
+}
+
+int afunix_is_socket(int fd)
+{
+	return afu_fd_ours(fd);
+}

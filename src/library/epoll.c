@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "library/epoll.h"
+
+#include "afunix/afunix.h"
+#include "base/cause.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/pool.h"
+#include "library/domain.h"
+#include "library/view.h"
+#include "library/wait.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+
+#define KERNEL_LOOK_NS 50000
+
+struct entry {
+	struct afu_epoll *ep;
+	struct afu_sock *sock;
+	int fd;
+	uint32_t events; /* as registered; only the mode bits are left after a one-shot */
+	uint64_t data;
+	uint64_t edges; /* what was there at the last report */
+	struct entry *prev, *next;   /* ring of the instance */
+	struct entry *sock_next;     /* others of the same socket */
+};
+
+struct afu_epoll {
+	struct afu_plock lock;
+	int fd;
+	uint32_t numbers;
+	int kernels; /* kernel descriptors that were added; closing may have taken some away */
+	unsigned int count;
+	struct entry *head; /* where the next look begins */
+	struct afu_waiter *waiter;
+	_Atomic uint32_t peer_cpu;
+	_Atomic int64_t last_kernel_look;
+};
+
+/* Before an instance's own lock: the lists that hang on sockets. */
+static struct afu_plock structure;
+static struct afu_pool epolls = { .size = sizeof(struct afu_epoll) };
+static struct afu_pool entries = { .size = sizeof(struct entry) };
+
+int afu_epoll_enter(int fd)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_epoll *ep;
+
+	afu_thread_enter(th);
+	ep = afu_pool_get(&epolls);
+	afu_thread_leave(th);
+	if (!ep)
+		return -ENOMEM;
+	ep->fd = fd;
+	afu_table_lock();
+	afu_epoll_number(ep, fd);
+	afu_table_unlock();
+	return 0;
+}
+
+void afu_epoll_number(struct afu_epoll *ep, int fd)
+{
+	ep->numbers++;
+	afu_table_set(fd, (uintptr_t)ep + 1);
+}
+
+static void unlink_locked(struct entry *e)
+{
+	struct afu_epoll *ep = e->ep;
+	struct entry **at = (struct entry **)&e->sock->watches;
+
+	while (*at && *at != e)
+		at = &(*at)->sock_next;
+	if (*at)
+		*at = e->sock_next;
+	if (e->next == e) {
+		ep->head = NULL;
+	} else {
+		e->prev->next = e->next;
+		e->next->prev = e->prev;
+		if (ep->head == e)
+			ep->head = e->next;
+	}
+	ep->count--;
+	if (ep->waiter && e->sock->ch)
+		afu_unwatch(e->sock->own, ep->waiter->id);
+	afu_pool_put(&entries, e);
+}
+
+void afu_epoll_number_gone(struct afu_epoll *ep)
+{
+	if (--ep->numbers)
+		return;
+	afu_plock_acquire(&structure);
+	afu_plock_acquire(&ep->lock);
+	while (ep->head)
+		unlink_locked(ep->head);
+	afu_plock_release(&ep->lock);
+	afu_plock_release(&structure);
+	if (ep->waiter)
+		afu_waiter_put(ep->waiter);
+	afu_pool_put(&epolls, ep);
+}
+
+void afu_epoll_forget_sock(struct afu_sock *s)
+{
+	struct afu_thread *th = afu_thread();
+
+	if (!s->watches)
+		return;
+	afu_thread_enter(th);
+	afu_plock_acquire(&structure);
+	while (s->watches) {
+		struct entry *e = s->watches;
+		struct afu_epoll *ep = e->ep;
+
+		afu_plock_acquire(&ep->lock);
+		unlink_locked(e);
+		afu_plock_release(&ep->lock);
+	}
+	afu_plock_release(&structure);
+	afu_thread_leave(th);
+}
+
+#define MOVED_MAX 16
+static __thread struct {
+	struct afu_epoll *ep;
+	struct epoll_event event;
+} moved[MOVED_MAX];
+static __thread unsigned int n_moved;
+
+void afu_epoll_moved(struct afu_sock *s, int fd)
+{
+	struct afu_thread *th = afu_thread();
+
+	n_moved = 0;
+	afu_thread_enter(th);
+	afu_plock_acquire(&structure);
+	for (struct entry *e = s->watches; e && n_moved < MOVED_MAX; e = e->sock_next) {
+		if (e->fd != fd)
+			continue;
+		moved[n_moved].ep = e->ep;
+		moved[n_moved].event.events = e->events;
+		moved[n_moved++].event.data.u64 = e->data;
+	}
+	afu_plock_release(&structure);
+	afu_thread_leave(th);
+}
+
+void afu_epoll_moved_done(int fd)
+{
+	for (unsigned int i = 0; i < n_moved; i++) {
+		if (afu_sys(SYS_epoll_ctl, moved[i].ep->fd, EPOLL_CTL_ADD, fd, &moved[i].event) == 0)
+			moved[i].ep->kernels++;
+	}
+}
+
+void afu_epoll_forked(void)
+{
+	structure = epolls.lock = entries.lock = (struct afu_plock){ 0 };
+	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
+		struct afu_epoll *ep = afu_fd_epoll((int)fd);
+
+		if (!ep)
+			continue;
+		ep->lock = (struct afu_plock){ 0 };
+		ep->waiter = NULL;
+	}
+}
+
+/* What the entry has to report now; *stale: the socket's view must be renewed first. */
+static uint32_t report(struct afu_thread *th, struct entry *e, int take, struct afu_sock **stale)
+{
+	uint32_t wanted = e->events & ~(uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP), now;
+
+	if (!wanted && !(e->events & ~(uint32_t)(EPOLLET | EPOLLONESHOT)))
+		return 0; /* a one-shot that was used */
+	if (__builtin_expect(afu_sock_stale(e->sock), 0)) {
+		*stale = e->sock;
+		return 0;
+	}
+	now = afu_sock_events(e->sock) & (wanted | EPOLLERR | EPOLLHUP);
+	if (!now)
+		return 0;
+	if (e->events & EPOLLET) {
+		uint64_t edges = afu_sock_edges(e->sock, wanted) + 1;
+
+		if (edges == e->edges)
+			return 0;
+		if (take)
+			e->edges = edges;
+	}
+	if (take) {
+		if (e->events & EPOLLONESHOT)
+			e->events &= EPOLLET | EPOLLONESHOT;
+		if (e->sock->state == AFU_CONNECTED)
+			atomic_store_explicit(&e->ep->peer_cpu,
+					      atomic_load_explicit(&e->sock->peer->cpu, memory_order_relaxed),
+					      memory_order_relaxed); /* a hint */
+	}
+	return now;
+}
+
+/*
+ * Goes once round the ring.  take: up to max events are reported into out, and
+ * the next look begins behind the last one; else it stops at the first.
+ */
+static int collect(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max, int take)
+{
+	struct afu_sock *stale;
+	int found;
+
+again:
+	found = 0;
+	stale = NULL;
+	afu_thread_enter(th);
+	afu_plock_acquire(&ep->lock);
+	if (ep->head) {
+		struct entry *e = ep->head;
+
+		for (unsigned int left = ep->count; left && found < max; left--, e = e->next) {
+			uint32_t now = report(th, e, take, &stale);
+
+			if (stale)
+				break;
+			if (!now)
+				continue;
+			if (take) {
+				out[found].events = now;
+				out[found].data.u64 = e->data;
+			}
+			found++;
+		}
+		if (take && found == max)
+			ep->head = e;
+		if (stale)
+			afu_view_get(stale);
+	}
+	afu_plock_release(&ep->lock);
+	afu_thread_leave(th);
+	if (__builtin_expect(stale != NULL, 0)) {
+		int err = afu_view_renew(stale);
+
+		afu_view_put(stale);
+		if (!err && !found)
+			goto again;
+	}
+	return found;
+}
+
+int afu_epoll_ready(struct afu_epoll *ep)
+{
+	return ep->count && collect(afu_thread(), ep, NULL, 1, 0);
+}
+
+static struct entry *find(struct afu_epoll *ep, const struct afu_sock *s, int fd)
+{
+	struct entry *e = s->watches;
+
+	while (e && (e->ep != ep || e->fd != fd))
+		e = e->sock_next;
+	return e;
+}
+
+static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock *s, const struct epoll_event *event)
+{
+	struct entry *e = find(ep, s, fd);
+
+	switch (op) {
+	case EPOLL_CTL_ADD:
+		if (e)
+			return afu_refuse(AFU_CAUSE_EPOLL_KNOWN);
+		e = afu_pool_get(&entries);
+		if (!e)
+			return afu_refuse(AFU_CAUSE_NO_MEMORY);
+		e->ep = ep;
+		e->sock = s;
+		e->fd = fd;
+		e->events = event->events;
+		e->data = event->data.u64;
+		e->sock_next = s->watches;
+		s->watches = e;
+		if (ep->head) {
+			e->next = ep->head;
+			e->prev = ep->head->prev;
+			e->prev->next = e;
+			ep->head->prev = e;
+		} else {
+			ep->head = e->next = e->prev = e;
+		}
+		ep->count++;
+		break;
+	case EPOLL_CTL_MOD:
+		if (!e)
+			return afu_refuse(AFU_CAUSE_EPOLL_UNKNOWN);
+		if ((event->events | e->events) & EPOLLEXCLUSIVE)
+			return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
+		e->events = event->events;
+		e->data = event->data.u64;
+		e->edges = 0;
+		break;
+	case EPOLL_CTL_DEL:
+		if (!e)
+			return afu_refuse(AFU_CAUSE_EPOLL_UNKNOWN);
+		unlink_locked(e);
+		return 0;
+	default:
+		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
+	}
+	/* somebody may sleep on the instance: it must look at the newcomer */
+	if (ep->waiter) {
+		if (!afu_sock_stale(s))
+			afu_sock_watch(s, ep->waiter->id, e->events);
+		afu_waiter_notify(ep->waiter->id);
+	}
+	return 0;
+}
+
+static int control(struct afu_epoll *ep, int op, int fd, const struct epoll_event *user)
+{
+	struct afu_thread *th = afu_thread();
+	struct epoll_event event = { 0 };
+	struct afu_sock *s;
+	int err;
+
+	if (op != EPOLL_CTL_DEL && afu_copy(&event, user, sizeof event))
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	afu_plock_acquire(&structure);
+	afu_plock_acquire(&ep->lock);
+	err = control_locked(ep, op, fd, s, &event);
+	afu_plock_release(&ep->lock);
+	afu_plock_release(&structure);
+	afu_view_leave(th);
+	return err;
+}
+
+int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct afu_epoll *ep = afu_fd_epoll(epfd);
+	long err;
+
+	if (ep && afu_fd_ours(fd))
+		return (int)afu_return(control(ep, op, fd, event));
+	err = afu_fd_hidden(fd) ? -EBADF : afu_sys(SYS_epoll_ctl, epfd, op, fd, event);
+	if (ep && !err) {
+		ep->kernels += op == EPOLL_CTL_ADD;
+		if (ep->waiter)
+			afu_waiter_notify(ep->waiter->id);
+	}
+	return (int)afu_return(err);
+}
+
+struct waiting {
+	struct afu_thread *th;
+	struct afu_epoll *ep;
+};
+
+static int any_ready(void *arg)
+{
+	const struct waiting *w = arg;
+
+	return collect(w->th, w->ep, NULL, 1, 0);
+}
+
+static void watch_all(struct afu_thread *th, struct afu_epoll *ep)
+{
+	struct entry *e;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&ep->lock);
+	e = ep->head;
+	for (unsigned int left = ep->count; left; left--, e = e->next) {
+		if (!afu_sock_stale(e->sock))
+			afu_sock_watch(e->sock, ep->waiter->id, e->events);
+	}
+	afu_plock_release(&ep->lock);
+	afu_thread_leave(th);
+}
+
+static int kernel_events(struct afu_epoll *ep, struct epoll_event *out, int max)
+{
+	int n = (int)afu_sys(SYS_epoll_pwait, ep->fd, out, max, 0, NULL, 0);
+
+	atomic_store_explicit(&ep->last_kernel_look, afu_clock_ns(), memory_order_relaxed); /* a rate limit */
+	return n;
+}
+
+/* Both halves, without sleeping; the kernel's seldom while ours is busy. */
+static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max)
+{
+	int n = ep->count ? collect(th, ep, out, max, 1) : 0, more = 0;
+
+	if (!ep->kernels || n == max)
+		return n;
+	if (!n || afu_clock_ns() - atomic_load_explicit(&ep->last_kernel_look, memory_order_relaxed) > KERNEL_LOOK_NS)
+		more = kernel_events(ep, out + n, max - n);
+	return more < 0 && !n ? more : n + (more > 0 ? more : 0);
+}
+
+static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask, uint32_t sig_seq)
+{
+	struct afu_epoll *ep = w->ep;
+	struct pollfd fds[3] = { { .fd = ep->kernels ? ep->fd : -1, .events = POLLIN } };
+	int err = 0;
+
+	if (ep->waiter) {
+		watch_all(w->th, ep);
+		atomic_fetch_add(&ep->waiter->word->asleep, 1); /* seq_cst: before the look that follows */
+	}
+	if (!any_ready(w))
+		err = afu_wait_kernel(w->th, ep->waiter, fds, 1, deadline, mask, sig_seq);
+	if (ep->waiter)
+		atomic_fetch_sub(&ep->waiter->word->asleep, 1);
+	return err;
+}
+
+static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int64_t deadline, const sigset_t *mask)
+{
+	struct waiting w = { afu_thread(), ep };
+	uint32_t sig_seq = atomic_load_explicit(&w.th->sig_seq, memory_order_relaxed); /* its own */
+	int n = gather(w.th, ep, out, max);
+
+	if (n || (deadline != AFU_NEVER && deadline <= afu_clock_ns()))
+		return n;
+	if (ep->count && !mask && afu_spin(w.th, &ep->peer_cpu, any_ready, &w, deadline)) {
+		n = gather(w.th, ep, out, max);
+		if (n)
+			return n;
+	}
+	if (!ep->waiter) {
+		struct afu_waiter *made = afu_waiter_get();
+
+		afu_table_lock();
+		if (!ep->waiter) {
+			ep->waiter = made;
+			made = NULL;
+		}
+		afu_table_unlock();
+		if (made)
+			afu_waiter_put(made);
+	}
+	for (;;) {
+		int err = sleep_once(&w, deadline, mask, sig_seq);
+
+		n = gather(w.th, ep, out, max);
+		if (n) {
+			/* whoever drained the bell leaves nothing behind for sleepers that share it */
+			if (n == max && ep->waiter && any_ready(&w))
+				afu_waiter_notify(ep->waiter->id);
+			return n;
+		}
+		if (err < 0)
+			return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
+		if (deadline != AFU_NEVER && afu_clock_ns() >= deadline)
+			return 0;
+	}
+}
+
+static int start_wait(int epfd, struct epoll_event *events, int n, int64_t deadline, const sigset_t *mask)
+{
+	struct afu_epoll *ep = afu_fd_epoll(epfd);
+	char probe;
+
+	if (n <= 0)
+		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
+	/* as the kernel: the pointer is looked at even if nothing is reported */
+	if (afu_copy(&probe, events, 1))
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	return wait_for(ep, events, n, deadline, mask);
+}
+
+int afunix_epoll_pwait(int epfd, struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask)
+{
+	if (!afu_fd_epoll(epfd))
+		return (int)afu_return(afu_sys(SYS_epoll_pwait, epfd, events, n, timeout_ms, mask, sizeof(uint64_t)));
+	return (int)afu_return(start_wait(epfd, events, n, afu_wait_deadline_ms(timeout_ms), mask));
+}
+
+int afunix_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout_ms)
+{
+	return afunix_epoll_pwait(epfd, events, n, timeout_ms, NULL);
+}
+
+int afunix_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struct timespec *timeout,
+			const sigset_t *mask)
+{
+	if (!afu_fd_epoll(epfd))
+		return (int)afu_return(afu_sys(SYS_epoll_pwait2, epfd, events, n, timeout, mask, sizeof(uint64_t)));
+	return (int)afu_return(start_wait(epfd, events, n, afu_wait_deadline_ts(timeout), mask));
+}
+
+int afunix_epoll_create1(int flags)
+{
+	int fd, err = afu_domain_start();
+
+	if (err)
+		return (int)afu_return(err);
+	fd = (int)afu_sys(SYS_epoll_create1, flags);
+	if (fd < 0)
+		return (int)afu_return(fd);
+	afu_fd_forget(fd);
+	err = afu_epoll_enter(fd);
+	if (err)
+		afu_sys_close(fd);
+	return (int)afu_return(err ? err : fd);
+}
+
+int afunix_epoll_create(int size)
+{
+	return size <= 0 ? (int)afu_return(afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT)) : afunix_epoll_create1(0);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Epoll instances: the kernel's own for kernel descriptors, and beside it a list
+ * of the afunix sockets in it.
+ */
+#ifndef AFU_LIBRARY_EPOLL_H
+#define AFU_LIBRARY_EPOLL_H
+
+#include "library/table.h"
+
+/* Enters a kernel epoll instance into the table.  0 or negative errno. */
+int afu_epoll_enter(int fd);
+/* One more number; one number less. Under the table's lock. */
+void afu_epoll_number(struct afu_epoll *ep, int fd);
+void afu_epoll_number_gone(struct afu_epoll *ep);
+/* The socket's view ends: it leaves every instance. */
+void afu_epoll_forget_sock(struct afu_sock *s);
+/* Whether any of its afunix sockets has something to report. */
+int afu_epoll_ready(struct afu_epoll *ep);
+/*
+ * A number of s is about to become a kernel descriptor: remembers its
+ * registrations, and makes them anew with the kernel once it is.  One at a time.
+ */
+void afu_epoll_moved(struct afu_sock *s, int fd);
+void afu_epoll_moved_done(int fd);
+void afu_epoll_forked(void);
+
+#endif

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Making sockets and giving them names.
+ */
+#include "afunix/afunix.h"
+#include "base/cause.h"
+#include "base/clock.h"
+#include "library/address.h"
+#include "library/domain.h"
+#include "library/moved.h"
+#include "library/table.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+
+static void close_all(int *fds, unsigned int n)
+{
+	while (n)
+		afu_sys_close(fds[--n]);
+}
+
+/* A number is lowest-free or none at all: asked before anything else is done, as in the kernel. */
+static int number_free(void)
+{
+	int fd = (int)afu_sys(SYS_memfd_create, "afunix:probe", 1);
+
+	if (fd == -EMFILE)
+		return 0;
+	if (fd >= 0)
+		afu_sys_close(fd);
+	return 1;
+}
+
+/* Makes a token that a reply brought into a socket of this process. */
+static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t state, uint32_t side, int type, int flags)
+{
+	struct afu_sock *s = afu_view_new(id, type);
+	int err;
+
+	if (!s)
+		return afu_refuse(AFU_CAUSE_NO_MEMORY);
+	err = afu_view_map(s, endpoint, channel, state, side);
+	if (err) {
+		afu_view_free(s);
+		return afu_refuse_as(AFU_CAUSE_NO_MEMORY, -err, NULL);
+	}
+	s->version = atomic_load(&s->ep->version);
+	if (flags & SOCK_NONBLOCK)
+		atomic_store(&s->ep->status_flags, O_NONBLOCK);
+	if (!(flags & SOCK_CLOEXEC))
+		afu_sys(SYS_fcntl, token, F_SETFD, 0);
+	afu_fd_forget(token);
+	afu_view_number(s, token);
+	return 0;
+}
+
+static int check_type(int type, int protocol)
+{
+	int base = type & 0xf;
+
+	if (protocol && protocol != PF_UNIX)
+		return afu_refuse(AFU_CAUSE_PROTOCOL);
+	if (base != SOCK_STREAM && base != SOCK_DGRAM && base != SOCK_RAW && base != SOCK_SEQPACKET)
+		return afu_refuse(AFU_CAUSE_SOCKET_TYPE);
+	return 0;
+}
+
+static int check_flags(int type)
+{
+	if ((type & ~(0xf | SOCK_CLOEXEC | SOCK_NONBLOCK)) || (type & 0xf) >= 11)
+		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
+	return 0;
+}
+
+/* 1: this version leaves the type to the kernel. */
+static int foreign(int family, int type)
+{
+	return family != AF_UNIX || ((type & 0xf) != SOCK_STREAM && !afu_domain_embedded());
+}
+
+int afunix_socket(int family, int type, int protocol)
+{
+	struct afu_request req = { .op = AFU_OP_SOCKET, .arg = { (uint64_t)(type & 0xf) } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err = afu_domain_start();
+	unsigned int n;
+
+	if (err)
+		return (int)afu_return(err);
+	if (foreign(family, type)) {
+		int fd = (int)afu_sys(SYS_socket, family, type, protocol);
+
+		if (fd >= 0)
+			afu_fd_forget(fd);
+		return (int)afu_return(fd);
+	}
+	err = check_flags(type);
+	if (!err)
+		err = check_type(type, protocol);
+	if (!err && (type & 0xf) != SOCK_STREAM)
+		err = afu_refuse(AFU_CAUSE_TYPE_NOT_YET);
+	if (!err)
+		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return (int)afu_return(err);
+	err = adopt(got[0], got[1], -1, reply.socket, AFU_UNCONNECTED, 0, type & 0xf, type);
+	afu_sys_close(got[1]);
+	if (err)
+		afu_sys_close(got[0]);
+	return (int)afu_return(err ? err : got[0]);
+}
+
+int afunix_socketpair(int family, int type, int protocol, int sv[2])
+{
+	struct afu_request req = { .op = AFU_OP_PAIR, .arg = { (uint64_t)(type & 0xf) } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err = afu_domain_start();
+	unsigned int n;
+
+	if (err)
+		return (int)afu_return(err);
+	if (foreign(family, type)) {
+		err = (int)afu_sys(SYS_socketpair, family, type, protocol, sv);
+		if (!err) {
+			afu_fd_forget(sv[0]);
+			afu_fd_forget(sv[1]);
+		}
+		return (int)afu_return(err);
+	}
+	err = check_flags(type);
+	if (!err && afu_copy(got, sv, sizeof(int[2])))
+		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
+	if (!err)
+		err = check_type(type, protocol);
+	if (!err && (type & 0xf) != SOCK_STREAM)
+		err = afu_refuse(AFU_CAUSE_TYPE_NOT_YET);
+	if (!err)
+		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return (int)afu_return(err);
+	err = adopt(got[0], got[2], got[4], reply.socket, AFU_CONNECTED, 0, type & 0xf, type);
+	if (!err)
+		err = adopt(got[1], got[3], got[4], reply.arg[0], AFU_CONNECTED, 1, type & 0xf, type);
+	close_all(got + 2, 3);
+	if (!err && afu_copy(sv, got, sizeof(int[2])))
+		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
+	if (err) {
+		afunix_close(got[0]);
+		afunix_close(got[1]);
+	}
+	return (int)afu_return(err);
+}
+
+/* What can be said of the socket without keeping the view. */
+static int peek_state(int fd, struct afu_sock *copy)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	int err;
+
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	*copy = *s;
+	afu_view_leave(th);
+	return 0;
+}
+
+static int call_socket(struct afu_request *req, uint64_t id, const int *fd, struct afu_reply *reply)
+{
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	req->socket = id;
+	err = afu_domain_call(req, fd, fd ? 1 : 0, reply, got, &n);
+	close_all(got, n);
+	return err;
+}
+
+static int bind_path(uint64_t id, struct afu_name *name)
+{
+	struct afu_request req = { .op = AFU_OP_BIND_BEGIN };
+	struct afu_reply reply;
+	int err, node;
+
+	err = call_socket(&req, id, NULL, &reply);
+	if (err)
+		return err;
+	err = (int)afu_sys(SYS_mknodat, AT_FDCWD, name->un.sun_path, S_IFSOCK | 0777, 0);
+	if (err == -EEXIST)
+		return afu_refuse_as(AFU_CAUSE_NAME_IN_USE, EADDRINUSE, name->un.sun_path);
+	if (err)
+		return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -err, name->un.sun_path);
+	node = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (node < 0)
+		return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -node, name->un.sun_path);
+	req = (struct afu_request){ .op = AFU_OP_BIND_PATH, .length = name->length };
+	memcpy(req.data, &name->un, name->length);
+	err = call_socket(&req, id, &node, &reply);
+	afu_sys_close(node);
+	if (err && err != -EADDRINUSE)
+		afu_sys(SYS_unlinkat, AT_FDCWD, name->un.sun_path, 0);
+	return err;
+}
+
+static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct afu_request req = { .op = AFU_OP_BIND_ABSTRACT };
+	struct afu_reply reply;
+	struct afu_name name;
+	struct afu_sock s;
+	int err = peek_state(fd, &s);
+
+	if (!err)
+		err = afu_name_read(&name, addr, len);
+	if (err)
+		return err;
+	if (len == sizeof(sa_family_t) && name.un.sun_family == AF_UNIX) {
+		req.length = len;
+		memcpy(req.data, &name.un, len);
+		return call_socket(&req, s.id, NULL, &reply);
+	}
+	err = afu_name_check(&name, len);
+	if (err)
+		return err;
+	if (!name.abstract)
+		return bind_path(s.id, &name);
+	req.length = name.length;
+	memcpy(req.data, &name.un, name.length);
+	return call_socket(&req, s.id, NULL, &reply);
+}
+
+int afunix_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_bind, fd, addr, len));
+	return (int)afu_return(do_bind(fd, addr, len));
+}
+
+int afunix_listen(int fd, int backlog)
+{
+	struct afu_request req = { .op = AFU_OP_LISTEN, .arg = { (uint32_t)backlog } };
+	struct afu_reply reply;
+	struct afu_sock s;
+	int err;
+
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_listen, fd, backlog));
+	err = peek_state(fd, &s);
+	if (!err) {
+		req.arg[1] = atomic_load(&s.ep->shut);
+		err = call_socket(&req, s.id, NULL, &reply);
+	}
+	return (int)afu_return(err);
+}
+
+/* The socket that keeps a listener's events: the view is in use while it sleeps. */
+static int connection_waits(void *arg)
+{
+	const struct afu_sock *s = arg;
+
+	return atomic_load_explicit(&s->ch->pending, memory_order_acquire) ||
+	       (atomic_load_explicit(&s->own->flags, memory_order_acquire) & AFU_SIDE_RSHUT);
+}
+
+static int wait_for_connection(struct afu_thread *th, struct afu_sock *s, struct afu_wait *w)
+{
+	int err = afu_wait(th, w);
+
+	if (err == -EINTR)
+		return afu_refuse(AFU_CAUSE_INTERRUPTED);
+	if (err == -ETIMEDOUT)
+		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
+	return err == -ENETDOWN ? afu_refuse(AFU_CAUSE_DOMAIN_GONE) : 0;
+}
+
+/* 0 once a connection may be there to take. */
+static int await_connection(int fd, struct afu_wait *w, int64_t *deadline)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	int err;
+
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	if (s->type == SOCK_DGRAM)
+		err = afu_refuse(AFU_CAUSE_LISTEN_TYPE);
+	else if (s->state != AFU_LISTENING)
+		err = afu_refuse(AFU_CAUSE_ACCEPT_STATE);
+	if (err || atomic_load_explicit(&s->ch->pending, memory_order_acquire)) {
+		afu_view_leave(th);
+		return err;
+	}
+	if (*deadline == -1) {
+		w->timed = s->ep->rcvtimeo_ns != AFU_NEVER;
+		*deadline = afu_clock_deadline(s->ep->rcvtimeo_ns);
+	}
+	if ((atomic_load(&s->ep->status_flags) & O_NONBLOCK) || s->ep->rcvtimeo_ns == 0) {
+		afu_view_leave(th);
+		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
+	}
+	if (atomic_load(&s->own->flags) & AFU_SIDE_RSHUT) {
+		afu_view_leave(th);
+		return afu_refuse(AFU_CAUSE_ACCEPT_SHUT);
+	}
+	w->own = s->own;
+	w->bit = AFU_IN;
+	w->ready = connection_waits;
+	w->arg = s;
+	w->deadline = *deadline;
+	afu_view_get(s);
+	afu_view_leave(th);
+	err = wait_for_connection(th, s, w);
+	afu_view_put(s);
+	return err;
+}
+
+static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_request req = { .op = AFU_OP_ACCEPT };
+	struct afu_wait w = { .sig_seq = atomic_load(&th->sig_seq) };
+	struct afu_reply reply;
+	int64_t deadline = -1;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
+	if (!number_free())
+		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	th->sig_norestart = 0;
+	for (;;) {
+		struct afu_sock s;
+
+		err = await_connection(fd, &w, &deadline);
+		if (!err)
+			err = peek_state(fd, &s);
+		if (err)
+			return err;
+		req.socket = s.id;
+		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+		if (!err)
+			break;
+		if (err != -EAGAIN)
+			return err;
+	}
+	err = adopt(got[0], got[1], got[2], reply.socket, AFU_CONNECTED, 1, SOCK_STREAM, flags);
+	close_all(got + 1, 2);
+	if (err) {
+		afu_sys_close(got[0]);
+		return err;
+	}
+	if (addr)
+		err = afu_name_write(reply.data, reply.length, addr, len);
+	if (err) {
+		afunix_close(got[0]);
+		return err;
+	}
+	return got[0];
+}
+
+int afunix_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	if (!afu_fd_ours(fd)) {
+		int got = (int)afu_sys(SYS_accept4, fd, addr, len, flags);
+
+		if (got >= 0)
+			afu_fd_forget(got);
+		return (int)afu_return(got);
+	}
+	return (int)afu_return(do_accept(fd, addr, len, flags));
+}
+
+int afunix_accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return afunix_accept4(fd, addr, len, 0);
+}
+
+static int get_name(int fd, int peer, struct sockaddr *addr, socklen_t *len)
+{
+	struct afu_request req = { .op = AFU_OP_NAME, .arg = { (uint64_t)peer } };
+	struct afu_reply reply;
+	struct afu_sock s;
+	int err = peek_state(fd, &s);
+
+	if (!err)
+		err = call_socket(&req, s.id, NULL, &reply);
+	return err ? err : afu_name_write(reply.data, reply.length, addr, len);
+}
+
+int afunix_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_getsockname, fd, addr, len));
+	return (int)afu_return(get_name(fd, 0, addr, len));
+}
+
+int afunix_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_getpeername, fd, addr, len));
+	return (int)afu_return(get_name(fd, 1, addr, len));
+}
+
+int afunix_shutdown(int fd, int how)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_request req = { .op = AFU_OP_SHUTDOWN, .arg = { (uint64_t)(how + 1) } };
+	struct afu_reply reply;
+	struct afu_sock *s;
+	uint32_t state;
+	uint64_t id;
+	int err;
+
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_shutdown, fd, how));
+	if (how < 0 || how > 2)
+		return (int)afu_return(afu_refuse(AFU_CAUSE_SHUTDOWN_HOW));
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
+	state = s->state;
+	id = s->id;
+	if (state != AFU_LISTENING)
+		afu_sock_shutdown(s, (uint32_t)(how + 1)); /* SHUT_RD + 1 is AFU_SIDE_RSHUT, and so on */
+	afu_view_leave(th);
+	if (state == AFU_LISTENING)
+		err = call_socket(&req, id, NULL, &reply);
+	return (int)afu_return(err);
+}
+
+/* Looks at the path as connect(2) does; a descriptor of the socket file. */
+static int open_name(const struct afu_name *name)
+{
+	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_CLOEXEC), err;
+	struct stat st;
+
+	if (fd < 0)
+		return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -fd, name->un.sun_path);
+	err = (int)afu_sys(SYS_faccessat2, fd, "", 2 /* W_OK */, AT_EMPTY_PATH | AT_EACCESS);
+	if (err == 0) {
+		if (afu_sys(SYS_fstat, fd, &st) == 0 && S_ISSOCK(st.st_mode))
+			return fd;
+		afu_sys_close(fd);
+		return afu_refuse_as(AFU_CAUSE_CONNECT_NOBODY, ECONNREFUSED, name->un.sun_path);
+	}
+	afu_sys_close(fd);
+	if (err == -EACCES)
+		return afu_refuse_as(AFU_CAUSE_PATH_DENIED, EACCES, name->un.sun_path);
+	return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -err, name->un.sun_path);
+}
+
+static int admitted(void *arg)
+{
+	const struct afu_sock *s = arg;
+
+	return afu_sock_stale(s);
+}
+
+/* The socket stands in a listener's line. */
+static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_request cancel = { .op = AFU_OP_CONNECT_CANCEL };
+	struct afu_reply reply;
+	struct afu_wait w = { .bit = AFU_IN, .ready = admitted, .deadline = deadline,
+			      .sig_seq = atomic_load(&th->sig_seq), .timed = timed };
+
+	for (;;) {
+		struct afu_sock *s;
+		int err, waited;
+
+		s = afu_view_enter(th, fd, &err);
+		if (!s)
+			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		if (s->state != AFU_CONNECTING) {
+			int connected = s->state == AFU_CONNECTED;
+
+			afu_view_leave(th);
+			return connected ? 0 : afu_refuse(AFU_CAUSE_CONNECT_NOT_LISTENING);
+		}
+		w.own = s->own;
+		w.arg = s;
+		afu_view_get(s);
+		afu_view_leave(th);
+		waited = afu_wait(th, &w);
+		afu_view_put(s);
+		if (!waited)
+			continue;
+		err = call_socket(&cancel, id, NULL, &reply);
+		if (err || reply.arg[0] == AFU_CONNECTED)
+			return err;
+		return afu_refuse(waited == -EINTR ? AFU_CAUSE_INTERRUPTED :
+				  waited == -ETIMEDOUT ? AFU_CAUSE_CONNECT_FULL : AFU_CAUSE_DOMAIN_GONE);
+	}
+}
+
+static int request_connect(int fd, struct afu_sock *s, const struct afu_name *name, int nonblocking)
+{
+	struct afu_request req = { .op = AFU_OP_CONNECT };
+	struct afu_reply reply;
+	int node = -1, err;
+
+	if (!nonblocking)
+		req.arg[0] |= AFU_CONNECT_WAIT;
+	if (s->ep->option[SO_PASSCRED])
+		req.arg[0] |= AFU_CONNECT_PASS;
+	if (name->abstract) {
+		req.length = name->length;
+		memcpy(req.data, &name->un, name->length);
+	} else {
+		node = open_name(name);
+		if (node < 0)
+			return node;
+	}
+	err = call_socket(&req, s->id, node >= 0 ? &node : NULL, &reply);
+	if (node >= 0)
+		afu_sys_close(node);
+	return err ? err : (int)reply.arg[0];
+}
+
+static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_name name;
+	struct afu_sock *s;
+	int64_t deadline;
+	int nonblocking, timed, err;
+	uint32_t shut;
+
+	err = afu_name_read(&name, addr, len);
+	if (!err)
+		err = afu_name_check(&name, len);
+	if (err)
+		return err;
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	th->sig_norestart = 0;
+	timed = s->ep->sndtimeo_ns != AFU_NEVER;
+	deadline = afu_clock_deadline(s->ep->sndtimeo_ns);
+	nonblocking = (atomic_load(&s->ep->status_flags) & O_NONBLOCK) || s->ep->sndtimeo_ns == 0;
+	shut = atomic_load(&s->ep->shut);
+	afu_view_get(s);
+	afu_view_leave(th);
+	err = request_connect(fd, s, &name, nonblocking);
+	if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY && !afu_domain_embedded() &&
+	    s->state == AFU_UNCONNECTED)
+		err = afu_moved_connect(s, addr, len);
+	else if (err == AFU_CONNECTING)
+		err = wait_in_line(fd, s->id, deadline, timed);
+	else if (err == AFU_CONNECTED)
+		err = 0;
+	afu_view_put(s);
+	if (!err && shut) {
+		s = afu_view_enter(th, fd, &err);
+		if (s) {
+			atomic_fetch_or(&s->own->flags, shut & AFU_SIDE_RSHUT);
+			/* as in the kernel, only this half is told: the peer's stays as it is */
+			atomic_fetch_or(&s->own->flags, shut & AFU_SIDE_WSHUT);
+			if (shut & AFU_SIDE_RSHUT)
+				atomic_fetch_or(&s->ch->side[1].flags, AFU_SIDE_WSHUT);
+			afu_view_leave(th);
+		}
+		err = 0;
+	}
+	return err;
+}
+
+int afunix_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	if (!afu_fd_ours(fd))
+		return (int)afu_return(afu_sys(SYS_connect, fd, addr, len));
+	return (int)afu_return(do_connect(fd, addr, len));
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "library/table.h"
+
+#include "base/lock.h"
+#include "base/memory.h"
+#include "library/epoll.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define TABLE_MAX (4u << 20)
+#define TABLE_MIN 65536u
+/* Our own descriptors live this far below the limit. */
+#define RESERVE 512
+
+_Atomic uintptr_t *afu_table;
+unsigned int afu_table_size;
+
+static struct afu_plock lock;
+static unsigned int top;
+
+static struct rlimit limits(void)
+{
+	struct rlimit r = { 1024, 1024 };
+
+	afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
+	return r;
+}
+
+int afu_table_start(void)
+{
+	struct rlimit r = limits();
+	unsigned int size = r.rlim_max > TABLE_MAX ? TABLE_MAX : (unsigned int)r.rlim_max;
+	void *p;
+
+	if (afu_table)
+		return 0;
+	if (size < TABLE_MIN)
+		size = TABLE_MIN;
+	p = afu_sys_mmap(size * sizeof *afu_table, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	if (afu_sys_failed(p))
+		return (int)(intptr_t)p;
+	afu_table = p;
+	afu_table_size = size;
+	afu_hide = afu_table_hide;
+	return 0;
+}
+
+void afu_table_lock(void)
+{
+	afu_thread_enter(afu_thread());
+	afu_plock_acquire(&lock);
+}
+
+void afu_table_unlock(void)
+{
+	afu_plock_release(&lock);
+	afu_thread_leave(afu_thread());
+}
+
+void afu_table_set(int fd, uintptr_t entry)
+{
+	if ((unsigned int)fd >= afu_table_size)
+		return;
+	atomic_store_explicit(&afu_table[fd], entry, memory_order_release);
+	if (entry && (unsigned int)fd >= top)
+		top = (unsigned int)fd + 1;
+}
+
+unsigned int afu_table_top(void)
+{
+	return top;
+}
+
+int afu_table_hide(int fd)
+{
+	struct rlimit r = limits();
+	unsigned int soft = r.rlim_cur > afu_table_size ? afu_table_size : (unsigned int)r.rlim_cur;
+	unsigned int from = soft > 4 * RESERVE ? soft - RESERVE : soft - soft / 4;
+	int high;
+
+	high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
+	if (high < 0)
+		high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, soft / 2);
+	if (high < 0)
+		high = fd;
+	else
+		afu_sys_close(fd);
+	afu_table_set(high, AFU_TABLE_HIDDEN);
+	return high;
+}
+
+int afu_fd_make_room(int fd)
+{
+	/* Only the numbers move; who uses them looks them up under locks that this would need: refuse. */
+	return afu_fd_hidden(fd) ? -EBADF : 0;
+}
+
+void afu_fd_forget_slow(int fd)
+{
+	uintptr_t e;
+
+	afu_table_lock();
+	e = afu_fd_entry(fd);
+	afu_table_set(fd, 0);
+	if (e > 3 && (e & 1))
+		afu_epoll_number_gone((struct afu_epoll *)(e - 1));
+	afu_table_unlock();
+	if (e > 3 && !(e & 1))
+		afu_view_number_gone((struct afu_sock *)e, fd);
+}
+
+void afu_table_forked(void)
+{
+	lock = (struct afu_plock){ 0 };
+	for (unsigned int fd = 0; fd < top; fd++) {
+		/* the child closes what was hidden: bells, control channel */
+		if (afu_fd_hidden((int)fd))
+			afu_table_set((int)fd, 0);
+	}
+}

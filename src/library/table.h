@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * From descriptor numbers to what they are.
+ *
+ * One word for each number of the process: 0, a socket's view, an epoll instance
+ * (lowest bit set), or HIDDEN: a descriptor of ours that the application must not
+ * touch.  Reading is one bounds check and one load, in signal handlers too;
+ * writing is under the table's lock.
+ */
+#ifndef AFU_LIBRARY_TABLE_H
+#define AFU_LIBRARY_TABLE_H
+
+#include "socket/sock.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct afu_epoll;
+
+#define AFU_TABLE_HIDDEN ((uintptr_t)2)
+
+extern _Atomic uintptr_t *afu_table;
+extern unsigned int afu_table_size; /* 0 until the library has started */
+
+static inline uintptr_t afu_fd_entry(int fd)
+{
+	if ((unsigned int)fd >= afu_table_size)
+		return 0;
+	return atomic_load_explicit(&afu_table[fd], memory_order_acquire);
+	/* acquire: pairs with the release of afu_table_set() */
+}
+
+static inline int afu_fd_ours(int fd)
+{
+	uintptr_t e = afu_fd_entry(fd);
+
+	return e > 3 && !(e & 1);
+}
+
+static inline int afu_fd_known(int fd)
+{
+	return afu_fd_entry(fd) > 3;
+}
+
+static inline int afu_fd_hidden(int fd)
+{
+	return afu_fd_entry(fd) == AFU_TABLE_HIDDEN;
+}
+
+static inline struct afu_sock *afu_fd_sock(int fd)
+{
+	uintptr_t e = afu_fd_entry(fd);
+
+	return e > 3 && !(e & 1) ? (struct afu_sock *)e : NULL;
+}
+
+static inline struct afu_epoll *afu_fd_epoll(int fd)
+{
+	uintptr_t e = afu_fd_entry(fd);
+
+	return e & 1 ? (struct afu_epoll *)(e - 1) : NULL;
+}
+
+/* The kernel just returned this number for something else: what the table says is out of date. */
+void afu_fd_forget_slow(int fd);
+static inline void afu_fd_forget(int fd)
+{
+	if (__builtin_expect(afu_fd_entry(fd) != 0, 0))
+		afu_fd_forget_slow(fd);
+}
+
+/* The application wants this very number: moves a hidden descriptor of ours elsewhere. 0 or negative errno. */
+int afu_fd_make_room(int fd);
+
+/* 1 if this process belongs to a domain by its environment. */
+int afu_library_active(void);
+/* Reads AFUNIX_DOMAIN, recognises inherited descriptors.  For the preload's constructor. */
+void afu_library_start(void);
+/* A child was reaped: its sockets are closed when this returns.  Keeps errno. */
+void afu_library_reaped(void);
+
+/* For the library's own files. */
+int afu_table_start(void);
+void afu_table_set(int fd, uintptr_t entry);
+void afu_table_lock(void);
+void afu_table_unlock(void);
+/* The highest number that was ever entered, plus one. */
+unsigned int afu_table_top(void);
+int afu_table_hide(int fd);
+void afu_table_forked(void);
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "library/view.h"
+
+#include "base/cause.h"
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "library/domain.h"
+#include "library/epoll.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+static struct afu_pool pool = { .size = sizeof(struct afu_sock) };
+static struct afu_plock renewing;
+
+struct afu_sock *afu_view_new(uint64_t id, int type)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+
+	afu_thread_enter(th);
+	s = afu_pool_get(&pool);
+	afu_thread_leave(th);
+	if (!s)
+		return NULL;
+	s->id = id;
+	s->type = type;
+	s->fd = -1;
+	return s;
+}
+
+static void unmap_channel(struct afu_sock *s)
+{
+	struct afu_channel *ch = s->ch;
+	int listener = ch && ch->listener;
+
+	s->ch = NULL;
+	if (!ch)
+		return;
+	afu_thread_quiesce(s);
+	afu_channel_unmap(ch, s->state == AFU_LISTENING || listener);
+}
+
+static void unmap(struct afu_sock *s)
+{
+	if (s->ch)
+		afu_channel_unmap(s->ch, s->state == AFU_LISTENING);
+	if (s->ep)
+		afu_sys_munmap(s->ep, AFU_ENDPOINT_SIZE);
+	s->ch = NULL;
+	s->ep = NULL;
+}
+
+void afu_view_free(struct afu_sock *s)
+{
+	struct afu_thread *th = afu_thread();
+
+	unmap(s);
+	afu_thread_enter(th);
+	afu_pool_put(&pool, s);
+	afu_thread_leave(th);
+}
+
+int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, uint32_t side)
+{
+	int err = 0;
+
+	if (!s->ep && endpoint >= 0) {
+		void *p;
+
+		err = afu_memory_map(endpoint, AFU_ENDPOINT_SIZE, 1, &p);
+		if (err)
+			return err;
+		s->ep = p;
+		s->type = (int)s->ep->type;
+	}
+	if (s->ch && (channel < 0 || state != s->state))
+		unmap_channel(s);
+	if (channel >= 0 && !s->ch) {
+		struct afu_channel *ch;
+
+		err = afu_channel_map(channel, state == AFU_LISTENING, &ch);
+		if (err)
+			return err;
+		side &= 1;
+		s->own = &ch->side[side];
+		s->peer = &ch->side[1 - side];
+		s->out = afu_channel_ring(ch, side);
+		s->in = afu_channel_ring(ch, 1 - side);
+		s->ch = ch;
+	}
+	atomic_thread_fence(memory_order_release); /* who sees the state sees the view */
+	s->state = state;
+	return 0;
+}
+
+int afu_view_renew(struct afu_sock *s)
+{
+	struct afu_request req = { .op = s->ep ? AFU_OP_CHANNEL : AFU_OP_SHOW, .socket = s->id };
+	struct afu_reply reply;
+	struct afu_thread *th = afu_thread();
+	int got[AFU_MESSAGE_FDS], err = 0;
+	unsigned int n = 0;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&renewing);
+	if (afu_sock_stale(s)) {
+		uint32_t version = s->ep ? atomic_load(&s->ep->version) : 0;
+		int shown = s->ep == NULL;
+
+		err = afu_domain_call(&req, &s->fd, shown ? 1 : 0, &reply, got, &n);
+		if (!err)
+			err = afu_view_map(s, shown ? got[0] : -1,
+					   n > (unsigned int)shown ? got[shown] : -1,
+					   (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]);
+		while (n)
+			afu_sys_close(got[--n]);
+		/* the state may have moved on since the reply; then the version has too */
+		if (!err)
+			s->version = shown ? atomic_load(&s->ep->version) : version;
+	}
+	afu_plock_release(&renewing);
+	afu_thread_leave(th);
+	return err;
+}
+
+struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err)
+{
+	for (;;) {
+		struct afu_sock *s;
+
+		*err = 0;
+		afu_thread_enter(th);
+		s = afu_fd_sock(fd);
+		if (!s) {
+			afu_thread_leave(th);
+			return NULL;
+		}
+		atomic_store_explicit(&th->hazard, s, memory_order_relaxed);
+		/* relaxed: the closer's membarrier orders it before the look at the table */
+		atomic_signal_fence(memory_order_seq_cst);
+		if (__builtin_expect(afu_fd_sock(fd) == s && !afu_sock_stale(s), 1))
+			return s;
+		if (afu_fd_sock(fd) == s) {
+			afu_view_get(s);
+			afu_view_leave(th);
+			*err = afu_view_renew(s);
+			afu_view_put(s);
+			if (*err)
+				return NULL;
+			continue;
+		}
+		afu_view_leave(th);
+	}
+}
+
+static void sync_broker(void)
+{
+	struct afu_request req = { .op = AFU_OP_SYNC };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	afu_domain_call(&req, NULL, 0, &reply, got, &n);
+}
+
+/* The last number and the last use are gone. */
+static void end(struct afu_sock *s, int fd)
+{
+	afu_epoll_forget_sock(s);
+	afu_view_free(s);
+	if (fd >= 0) {
+		afu_sys_close(fd);
+		sync_broker();
+	}
+}
+
+void afu_view_put(struct afu_sock *s)
+{
+	int last;
+
+	if (atomic_fetch_sub(&s->uses, 1) != 1)
+		return;
+	afu_table_lock();
+	last = s->numbers == 0 && s->hidden && atomic_load(&s->uses) == 0;
+	if (last)
+		s->hidden = 0;
+	afu_table_unlock();
+	if (last) {
+		afu_table_set(s->fd, 0);
+		end(s, s->fd);
+	}
+}
+
+void afu_view_number(struct afu_sock *s, int fd)
+{
+	afu_table_lock();
+	s->numbers++;
+	if (s->fd < 0)
+		s->fd = fd;
+	afu_table_set(fd, (uintptr_t)s);
+	afu_table_unlock();
+}
+
+/* After a number went out of the table: 1 if it was the last and nobody uses the view. */
+static int number_gone(struct afu_sock *s, int fd, int alive)
+{
+	int last;
+
+	afu_table_lock();
+	last = --s->numbers == 0;
+	if (!last && s->fd == fd) {
+		for (unsigned int other = 0; other < afu_table_top(); other++) {
+			if (afu_fd_sock((int)other) == s)
+				s->fd = (int)other;
+		}
+	}
+	afu_table_unlock();
+	if (!last)
+		return 0;
+	afu_thread_quiesce(s);
+	afu_table_lock();
+	if (atomic_load(&s->uses)) {
+		/* somebody sleeps in a call: the socket lives until the call leaves */
+		int dup = alive ? (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+		s->fd = dup >= 0 ? afu_table_hide(dup) : -1;
+		s->hidden = 1;
+		last = 0;
+	}
+	afu_table_unlock();
+	return last;
+}
+
+void afu_view_number_gone(struct afu_sock *s, int fd)
+{
+	if (number_gone(s, fd, 0))
+		end(s, -1);
+}
+
+int afu_view_close(int fd)
+{
+	uintptr_t e;
+
+	afu_table_lock();
+	e = afu_fd_entry(fd);
+	if (e > 3 && !(e & 1))
+		afu_table_set(fd, 0);
+	afu_table_unlock();
+	if (e <= 3 || (e & 1))
+		return -EBADF;
+	if (number_gone((struct afu_sock *)e, fd, 1))
+		end((struct afu_sock *)e, fd);
+	else
+		afu_sys_close(fd);
+	return 0;
+}
+
+int afu_view_recognise(int fd)
+{
+	struct afu_request req = { .op = AFU_OP_SHOW };
+	struct afu_reply reply;
+	struct afu_sock *s;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n = 0;
+
+	if (afu_domain_call(&req, &fd, 1, &reply, got, &n) < 0)
+		return 0;
+	for (unsigned int other = 0; other < afu_table_top(); other++) {
+		s = afu_fd_sock((int)other);
+		if (s && s->id == reply.socket) {
+			while (n)
+				afu_sys_close(got[--n]);
+			afu_view_number(s, fd);
+			return 1;
+		}
+	}
+	s = afu_view_new(reply.socket, SOCK_STREAM);
+	err = s ? afu_view_map(s, got[0], n > 1 ? got[1] : -1, (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]) : -1;
+	while (n)
+		afu_sys_close(got[--n]);
+	if (err) {
+		if (s)
+			afu_view_free(s);
+		return 0;
+	}
+	s->version = atomic_load(&s->ep->version);
+	afu_view_number(s, fd);
+	return 1;
+}
+
+void afu_view_forked(void)
+{
+	pool.lock = renewing = (struct afu_plock){ 0 };
+	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
+		struct afu_sock *s = afu_fd_sock((int)fd);
+
+		if (!s)
+			continue;
+		/* the mappings did not follow; the other threads' calls are not ours */
+		s->ep = NULL;
+		s->ch = NULL;
+		s->version = 0;
+		atomic_store(&s->uses, 0);
+	}
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * The life of a socket's view in this process: entering a call, renewing the
+ * view, sleeping with it, and the end of its last number.
+ */
+#ifndef AFU_LIBRARY_VIEW_H
+#define AFU_LIBRARY_VIEW_H
+
+#include "library/table.h"
+
+/*
+ * Begins a call on the descriptor: a critical section with a fresh view.  NULL if
+ * it is not an afunix socket, or with *err set if the view could not be renewed.
+ */
+struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err);
+
+static inline void afu_view_leave(struct afu_thread *th)
+{
+	atomic_store_explicit(&th->hazard, NULL, memory_order_release);
+	/* release: pairs with acquire in afu_thread_quiesce() */
+	afu_thread_leave(th);
+}
+
+/* Inside a call: keeps the view beyond afu_view_leave(), to sleep.  Paired with afu_view_put(). */
+static inline void afu_view_get(struct afu_sock *s)
+{
+	atomic_fetch_add(&s->uses, 1);
+}
+void afu_view_put(struct afu_sock *s);
+
+/* A new view for a token of this process; the caller enters it into the table.  NULL: no memory. */
+struct afu_sock *afu_view_new(uint64_t id, int type);
+/* Maps what a reply brought (endpoint; channel or -1); the descriptors stay the caller's.  0 or negative errno. */
+int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, uint32_t side);
+/* Fetches state and channel anew.  0 or negative errno. */
+int afu_view_renew(struct afu_sock *s);
+/* A view that never came into the table. */
+void afu_view_free(struct afu_sock *s);
+
+/* One more number for the socket. */
+void afu_view_number(struct afu_sock *s, int fd);
+/* The number means something else already: the last one ends the view.  The table has no entry any more. */
+void afu_view_number_gone(struct afu_sock *s, int fd);
+/* close(2) of a number that is ours. */
+int afu_view_close(int fd);
+
+/* Recognises a token that came from elsewhere (exec).  1 if it is one. */
+int afu_view_recognise(int fd);
+
+void afu_view_forked(void);
+
+#endif

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: The afunix authors
+"""Plain Python programs that talk over Unix sockets: peers.py ROLE ARGUMENT ...
+
+Each is what anybody would write; none knows of afunix.  Clients wait for their server,
+and say on stdout what they saw, so that a test can compare it with what the kernel gives.
+A path that begins with "@" is an abstract name.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+import select
+import signal
+import socket
+import socketserver
+import sys
+import threading
+import time
+
+MEGABYTE = 1 << 20
+
+
+def address(path):
+    return '\0' + path[1:] if path.startswith('@') else path
+
+
+def payload(number):
+    """A megabyte that differs for each number."""
+    return hashlib.shake_128(str(number).encode()).digest(MEGABYTE)
+
+
+def connect(path, seconds=10):
+    """A connected socket; waits for the server to come up."""
+    ends = time.monotonic() + seconds
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(address(path))
+            return sock
+        except (FileNotFoundError, ConnectionRefusedError):
+            sock.close()
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.02)
+
+
+def listen(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(address(path))
+    sock.listen()
+    return sock
+
+
+def read_all(sock):
+    parts = []
+    while True:
+        part = sock.recv(65536)
+        if not part:
+            return b''.join(parts)
+        parts.append(part)
+
+
+def echo_until_end(sock):
+    with sock:
+        while True:
+            data = sock.recv(65536)
+            if not data:
+                return
+            sock.sendall(data)
+
+
+# Blocking sockets.
+
+def blocking_server(path, connections):
+    listener = listen(path)
+    for _ in range(int(connections)):
+        echo_until_end(listener.accept()[0])
+    listener.close()
+    if not path.startswith('@'):
+        os.unlink(path)
+
+
+def blocking_client(path, connections):
+    for number in range(int(connections)):
+        sock = connect(path)
+        sock.sendall(b'hello %d' % number)
+        print(sock.recv(100).decode(), repr(sock.getpeername()) if number == 0 else '')
+        sock.shutdown(socket.SHUT_WR)
+        print('end of file' if sock.recv(100) == b'' else 'more')
+        sock.close()
+
+
+def big_client(path):
+    """Sends a megabyte from one thread while it reads the echo in another."""
+    sock = connect(path)
+    data = payload('big')
+
+    def send():
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+    sender = threading.Thread(target=send)
+    sender.start()
+    print(hashlib.sha256(read_all(sock)).hexdigest() == hashlib.sha256(data).hexdigest())
+    sender.join()
+
+
+# asyncio: epoll, non-blocking sockets, and a socketpair that wakes the loop.
+
+def asyncio_server(path):
+    async def serve(reader, writer):
+        digest = hashlib.sha256()
+        while True:
+            data = await reader.read(65536)
+            if not data:
+                break
+            digest.update(data)
+            writer.write(data)
+            await writer.drain()
+        writer.write(digest.hexdigest().encode())
+        await writer.drain()
+        writer.close()
+
+    async def loop():
+        server = await asyncio.start_unix_server(serve, address(path))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
+        try:
+            await server.serve_forever()
+        except asyncio.CancelledError:
+            pass
+    asyncio.run(loop())
+
+
+def asyncio_client(path, connections):
+    async def one(number):
+        data = payload(number)
+        reader, writer = await asyncio.open_unix_connection(address(path))
+
+        async def send():
+            for start in range(0, MEGABYTE, 50000):
+                writer.write(data[start:start + 50000])
+                await writer.drain()
+            writer.write_eof()
+        sender = asyncio.create_task(send())
+        answer = await reader.read(-1)
+        await sender
+        writer.close()
+        digest = hashlib.sha256(data).hexdigest().encode()
+        return hashlib.sha256(answer[:MEGABYTE]).hexdigest().encode() == digest and answer[MEGABYTE:] == digest
+
+    async def everyone():
+        return await asyncio.gather(*(one(n) for n in range(int(connections))))
+    connect(path).close()
+    print(asyncio.run(everyone()).count(True), 'of', connections)
+
+
+# socketserver: a thread, or a process, for each connection.
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+class ForkingServer(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    pass
+
+
+def line_server(kind, path):
+    server = {'threading': socketserver.ThreadingUnixStreamServer, 'forking': ForkingServer}[kind](path, Handler)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    with server:
+        server.serve_forever(poll_interval=0.05)
+
+
+def line_client(path, connections, lines):
+    """Many connections at once, each with several lines; all are open before the first is used."""
+    socks = [connect(path) for _ in range(int(connections))]
+    files = [sock.makefile('rw', newline='\n') for sock in socks]
+    good = 0
+    for line in range(int(lines)):
+        for number, file in enumerate(files):
+            file.write(f'line {line} of {number}\n')
+            file.flush()
+        for number, file in enumerate(files):
+            good += file.readline() == f'LINE {line} OF {number}\n'
+    for sock, file in zip(socks, files):
+        sock.shutdown(socket.SHUT_WR)
+        good += file.readline() == ''
+    print(good)
+
+
+# Death.
+
+def doomed_server(path):
+    """Says its pid to each that connects and reads nothing until it is told to."""
+    listener = listen(path)
+    socks = []
+    while True:
+        sock = listener.accept()[0]
+        sock.sendall(b'%d\n' % os.getpid())
+        socks.append(sock)
+        if sock.recv(1) == b'r':
+            sock.recv(100)
+
+
+def describe(call):
+    try:
+        return repr(call())
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def killing_client(path, how):
+    """Kills its server and tells what it sees then."""
+    sock = connect(path)
+    pid = int(sock.recv(100))
+    if how == 'unread':
+        sock.sendall(b'x')
+        time.sleep(0.2)
+        sock.sendall(b'never read')
+    elif how == 'several':
+        others = [connect(path) for _ in range(3)]
+    if how in ('blocked', 'poll', 'epoll'):
+        sock.sendall(b'r')
+        killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+    else:
+        os.kill(pid, signal.SIGKILL)
+    if how == 'poll':
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        print(poll.poll(10000)[0][1])
+    elif how == 'epoll':
+        epoll = select.epoll()
+        epoll.register(sock, select.EPOLLIN | select.EPOLLRDHUP)
+        print(epoll.poll(10)[0][1])
+    sock.settimeout(10)
+    print(describe(lambda: sock.recv(100)), describe(lambda: sock.recv(100)))
+    if how == 'several':
+        # One was accepted or waits in the backlog; the others wait there.
+        for other in others:
+            other.settimeout(10)
+            print(describe(lambda sock=other: sock.recv(100)))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    print(describe(lambda: sock.send(b'x')))
+    # A dying process closes its descriptors one after the other; the listener may be the last.
+    for _ in range(100):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late:
+            verdict = describe(lambda sock=late: sock.connect(address(path)))
+        if verdict != 'None':
+            break
+        time.sleep(0.02)
+    print(verdict)
+
+
+def surviving_server(path):
+    """Serves one client that dies, then one that lives."""
+    listener = listen(path)
+    sock = listener.accept()[0]
+    pid = int(sock.recv(100))
+    os.kill(pid, signal.SIGKILL)
+    sock.settimeout(10)
+    print(describe(lambda: sock.recv(100)), flush=True)
+    echo_until_end(listener.accept()[0])
+
+
+def mortal_client(path):
+    sock = connect(path)
+    sock.sendall(b'%d' % os.getpid())
+    time.sleep(30)
+
+
+# The system around the domain.
+
+def outside_client(path):
+    sock = connect(path, 5)
+    sock.sendall(b'from inside')
+    print(sock.recv(100).decode())
+
+
+def listed(path):
+    """Whether the kernel knows a listener by this path."""
+    with listen(path), open('/proc/net/unix', encoding='utf-8') as table:
+        print(any(line.rstrip().endswith(os.path.basename(path)) for line in table))
+
+
+if __name__ == '__main__':
+    globals()[sys.argv[1].replace('-', '_')](*sys.argv[2:])
