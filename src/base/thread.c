@@ -83,6 +83,7 @@ void afu_thread_quiesce(const void *object)
 	struct afu_thread *self = afu_thread();
 	struct afu_thread *th;
 
+	afu_thread_enter(self);
 	afu_plock_acquire(&registry_lock);
 	if (registry_count > 1) {
 		/*
@@ -102,6 +103,7 @@ void afu_thread_quiesce(const void *object)
 		}
 	}
 	afu_plock_release(&registry_lock);
+	afu_thread_leave(self);
 }
 
 void afu_thread_forked(void)

@@ -150,7 +150,7 @@ static int take_fd(struct call *c, unsigned int i)
 	int fd = c->fds[i];
 
 	c->fds[i] = -1;
-	return fd;
+	return afu_hide ? afu_hide(fd) : fd;
 }
 
 static enum afu_cause attach(struct call *c)

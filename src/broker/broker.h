@@ -61,5 +61,7 @@ void afu_broker_handle(struct afu_broker *b, struct afu_client *c, const struct 
 /* Readable when a token was closed; then call afu_broker_drain(). */
 int afu_broker_events(const struct afu_broker *b);
 void afu_broker_drain(struct afu_broker *b);
+/* Milliseconds after which it is to be called even so, or -1: as epoll_wait(2) takes it. */
+int afu_broker_patience(const struct afu_broker *b);
 
 #endif

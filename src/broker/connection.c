@@ -31,6 +31,7 @@ static void enqueue(struct bsock *l, struct bsock *embryo)
 	embryo->listener = l;
 	DL_APPEND(l->queue, embryo);
 	l->pending++;
+	atomic_fetch_add(&l->events->arrived, 1);
 	publish_pending(l, 1);
 }
 
@@ -186,6 +187,7 @@ enum afu_cause afu_connection_connect(struct call *c)
 static void forget(struct afu_broker *b, struct bsock *s)
 {
 	afu_name_drop(b, s);
+	afu_store_trust(b, s);
 	if (s->watch >= 0) {
 		HASH_DELETE(by_watch, b->by_watch, s);
 		inotify_rm_watch(b->inotify, s->watch);
@@ -225,10 +227,15 @@ static void leave_line(struct afu_broker *b, struct bsock *s, int error)
 
 enum afu_cause afu_connection_cancel(struct call *c)
 {
-	if (c->socket->state == AFU_CONNECTING)
+	int shut = 0;
+
+	if (c->socket->state == AFU_CONNECTING) {
+		shut = c->socket->listener->shut_read;
 		leave_line(c->b, c->socket, 0);
+	}
 	c->reply->arg[0] = c->socket->state;
-	return AFU_CAUSE_NONE;
+	/* a wait that ends looks once more, as the kernel does */
+	return shut ? AFU_CAUSE_CONNECT_SHUT : AFU_CAUSE_NONE;
 }
 
 enum afu_cause afu_connection_accept(struct call *c)

@@ -71,6 +71,9 @@ struct bsock {
 	struct bsock *listener;    /* an embryo's or a waiting socket's */
 	struct bsock *prev, *next; /* in queue or line */
 
+	int64_t doubted_ns;                        /* since when a close was seen but the token seems open; 0 */
+	struct bsock *doubted_prev, *doubted_next; /* while doubted_ns is not 0 */
+
 	uint32_t *holder; /* process ids that have shown the token */
 	unsigned int holders, holders_room;
 
@@ -99,6 +102,7 @@ struct afu_broker {
 	_Atomic uint32_t *alive;
 	struct bsock *by_id, *by_watch, *by_inode, *by_name;
 	struct afu_client *clients;
+	struct bsock *doubted;
 };
 
 /* One request being served. */
@@ -124,6 +128,7 @@ enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to);
 void afu_store_conn_unref(struct conn *conn);
 struct bsock *afu_store_shown(struct afu_broker *b, int fd);
 struct bsock *afu_bsock_new(struct afu_broker *b, int type);
+void afu_store_trust(struct afu_broker *b, struct bsock *s);
 void afu_bsock_hold(struct bsock *s, const struct afu_client *c);
 int afu_bsock_held(const struct bsock *s, const struct afu_client *c);
 

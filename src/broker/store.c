@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A token that stays open this long after a close has a second description somewhere. */
+#define DOUBT_NS INT64_C(2000000000)
+
 static void fd_path(char path[32], int fd)
 {
 	snprintf(path, 32, "/proc/self/fd/%d", fd);
@@ -73,6 +76,7 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	page.inode = st.st_ino;
 	page.sndbuf = b->sndbuf;
 	page.rcvlowat = 1;
+	page.peek_off = -1;
 	page.rcvtimeo_ns = page.sndtimeo_ns = AFU_NEVER;
 	if (pwrite(s->memory, &page, sizeof page, 0) != (ssize_t)sizeof page)
 		return AFU_CAUSE_NO_MEMORY;
@@ -174,10 +178,52 @@ static int still_held(const struct bsock *s)
 	return held;
 }
 
+/* The socket is not, or no longer, among those to be looked at again. */
+void afu_store_trust(struct afu_broker *b, struct bsock *s)
+{
+	if (s->doubted_ns)
+		DL_DELETE2(b->doubted, s, doubted_prev, doubted_next);
+	s->doubted_ns = 0;
+}
+
+/*
+ * A token's description was closed.  The kernel tells so a moment before it stops
+ * counting the description as open for writing, so a token that still seems held
+ * is looked at again: at the next request, and by the clock.
+ */
 static void check(struct afu_broker *b, struct bsock *s)
 {
-	if (!still_held(s))
+	if (!still_held(s)) {
 		afu_connection_close(b, s);
+		return;
+	}
+	if (!s->doubted_ns)
+		DL_APPEND2(b->doubted, s, doubted_prev, doubted_next);
+	s->doubted_ns = afu_clock_ns();
+}
+
+static void check_doubted(struct afu_broker *b)
+{
+	struct bsock *s = b->doubted;
+
+	while (s) {
+		struct bsock *next = s->doubted_next;
+
+		if (!still_held(s)) {
+			afu_connection_close(b, s);
+			/* that may have closed others that were in doubt too */
+			s = b->doubted;
+			continue;
+		}
+		if (afu_clock_ns() - s->doubted_ns > DOUBT_NS)
+			afu_store_trust(b, s);
+		s = next;
+	}
+}
+
+int afu_broker_patience(const struct afu_broker *b)
+{
+	return !b->doubted ? -1 : afu_clock_ns() - b->doubted->doubted_ns < 8000000 ? 1 : 20;
 }
 
 void afu_broker_drain(struct afu_broker *b)
@@ -185,6 +231,8 @@ void afu_broker_drain(struct afu_broker *b)
 	_Alignas(struct inotify_event) char events[4096];
 	ssize_t n;
 
+	if (b->doubted)
+		check_doubted(b);
 	while ((n = read(b->inotify, events, sizeof events)) > 0) {
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const void *)(events + at);

@@ -8,8 +8,6 @@
 #include "base/relax.h"
 #include "channel/waiter.h"
 
-#include <sched.h>
-
 #define SPIN_MIN_NS 5000
 #define SPIN_MAX_NS 60000
 #define PREEMPTED_NS 15000
@@ -89,26 +87,11 @@ void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
 
 void afu_kick(struct afu_side *side)
 {
+	atomic_fetch_add(&side->kicks, 1);
 	atomic_thread_fence(memory_order_seq_cst);
 	atomic_fetch_add(&side->seq, 1);
 	afu_futex_wake(&side->seq, INT32_MAX, 1);
 	ring_watchers(side);
-}
-
-static unsigned int processors(void)
-{
-	static unsigned int n;
-
-	if (!n) {
-		unsigned long mask[128] = { 0 };
-		long bytes = afu_sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
-		unsigned int count = 0;
-
-		for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
-			count += (unsigned int)__builtin_popcountl(mask[i]);
-		n = count ? count : 1;
-	}
-	return n;
 }
 
 int afu_spin(struct afu_thread *th, const _Atomic uint32_t *peer_cpu, int (*ready)(void *), void *arg,
@@ -117,10 +100,13 @@ int afu_spin(struct afu_thread *th, const _Atomic uint32_t *peer_cpu, int (*read
 	struct afu_spin *spin = &th->spin;
 	uint32_t here = 1 + afu_thread_cpu();
 	uint32_t sigs = atomic_load_explicit(&th->sig_seq, memory_order_relaxed); /* this thread's own */
+	uint32_t there = peer_cpu ? atomic_load_explicit(peer_cpu, memory_order_relaxed) : 0; /* a hint */
+
 	int64_t begin, last, now;
 
-	if (!peer_cpu || atomic_load_explicit(peer_cpu, memory_order_relaxed) == here || processors() == 1)
-		return 0; /* relaxed: a hint */
+	/* a peer that was never seen, or shares this processor, can't act while we spin */
+	if (!there || there == here)
+		return 0;
 	if (spin->skip) {
 		spin->skip--;
 		return 0;

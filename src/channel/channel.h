@@ -70,7 +70,8 @@ struct afu_side {
 	_Atomic uint32_t error;   /* (a) pending error, SO_ERROR */
 	_Atomic uint64_t wake_at; /* (a) released charge from which on OUT is worth a wake-up */
 	_Atomic int64_t woken_ns; /* (a) when the last waker rang, monotonic; only for the spin budget */
-	uint64_t pad[3];
+	_Atomic uint32_t kicks;   /* (a) counts events of all classes, for edge triggers */
+	uint32_t pad[5];
 	_Atomic uint64_t watcher[AFU_CHANNEL_WATCHERS]; /* (a) waiter ids, see waiter.h */
 };
 static_assert(sizeof(struct afu_side) == 128, "two cache lines");
@@ -80,7 +81,8 @@ struct afu_channel {
 	uint32_t listener;         /* (k) 1: side 0 and pending only, one page */
 	uint64_t id;               /* (k) */
 	_Atomic uint32_t pending;  /* (b) connections that wait on a listener */
-	uint8_t pad[44];
+	_Atomic uint32_t arrived;  /* (b) counts connections that came, for edge triggers */
+	uint8_t pad[40];
 	struct afu_side side[2];
 	struct afu_ring_head head[2];
 	struct afu_ring_mark mark[2];

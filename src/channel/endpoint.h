@@ -56,7 +56,7 @@ struct afu_endpoint {
 	struct afu_ring_tx tx;             /* (a) under tx_lock */
 	_Alignas(64) struct afu_lock rx_lock;
 	struct afu_ring_rx rx;             /* (a) under rx_lock */
-	_Atomic uint64_t peek_off;         /* (a) SO_PEEK_OFF + 1; 0: off */
+	_Atomic int32_t peek_off;          /* (a) SO_PEEK_OFF; negative: off */
 };
 static_assert(sizeof(struct afu_endpoint) <= AFU_ENDPOINT_SIZE, "one page");
 static_assert(offsetof(struct afu_endpoint, now) == 24, "the broker writes it by offset");

@@ -208,10 +208,13 @@ int afu_server_run(struct afu_server *s, int until)
 	int err = watch(s, until, &until), stop = 0;
 
 	while (!err && !stop) {
-		int n = (int)afu_sys(SYS_epoll_pwait, s->epoll, events, EVENTS, -1, 0, 0);
+		int n = (int)afu_sys(SYS_epoll_pwait, s->epoll, events, EVENTS,
+				     afu_broker_patience(s->broker), 0, 0);
 
 		if (n < 0 && n != -EINTR)
 			err = n;
+		if (n == 0)
+			afu_broker_drain(s->broker);
 		for (int i = 0; i < n; i++) {
 			void *what = events[i].data.ptr;
 

@@ -23,6 +23,7 @@
 #define VECTOR_STACK 16
 #define COMPAT_FLAG 0x80000000u
 #define OPTMEM_MAX 131072
+#define NAME_MAX_BYTES 128
 
 struct transfer {
 	const struct iovec *iov;
@@ -109,6 +110,7 @@ static ssize_t do_send(int fd, const struct transfer *t, int addressed)
 	afu_view_get(s);
 	afu_view_leave(th);
 	n = n < 0 ? 0 : n;
+	p.timed |= n > 0;
 	it = iter_at(t, (size_t)n);
 	more = afu_stream_send(s, th, &it, t->length - (size_t)n, t->flags, &p, &sigpipe);
 	afu_view_put(s);
@@ -153,6 +155,7 @@ static ssize_t do_recv(int fd, const struct transfer *t)
 	afu_view_get(s);
 	afu_view_leave(th);
 	n = n < 0 ? 0 : n;
+	p.timed |= n > 0;
 	it = iter_at(t, (size_t)n);
 	more = afu_stream_recv(s, th, &it, t->length - (size_t)n, t->flags, &p);
 	afu_view_put(s);
@@ -222,16 +225,27 @@ ssize_t afunix_sendto(int fd, const void *buf, size_t n, int flags, const struct
 	return afu_return(send_one(fd, buf, n, flags, addr && len));
 }
 
-/* The sender's name, which on a stream is the peer's; none at the end of the data. */
+/* The sender's name, which on a stream is the peer's; none at the end of the data, or if it has none. */
 static int sender_name(int fd, ssize_t got, struct sockaddr *addr, socklen_t *len)
 {
+	struct afu_request req = { .op = AFU_OP_NAME, .arg = { 1 } };
+	struct afu_thread *th = afu_thread();
+	struct afu_reply reply = { .length = 0 };
 	static const socklen_t none;
+	struct afu_sock *s;
+	int fds[AFU_MESSAGE_FDS], err;
+	unsigned int n;
 
-	if (got <= 0 || afunix_getpeername(fd, addr, len) < 0)
-		return afu_copy(len, &none, sizeof none) ? -EFAULT : 0;
-	if (*len == sizeof(sa_family_t))
-		*len = 0;
-	return 0;
+	s = got > 0 ? afu_view_enter(th, fd, &err) : NULL;
+	if (s) {
+		req.socket = s->id;
+		afu_view_leave(th);
+		if (afu_domain_call(&req, NULL, 0, &reply, fds, &n) < 0)
+			reply.length = 0;
+	}
+	if (!reply.length)
+		return afu_copy(len, &none, sizeof none);
+	return afu_name_write(reply.data, reply.length, addr, len);
 }
 
 ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
@@ -346,12 +360,16 @@ static ssize_t do_sendmsg(int fd, const struct msghdr *user, int flags)
 {
 	struct iovec iov[VECTOR_MAX];
 	struct transfer t = { .flags = flags };
+	struct afu_name name;
 	struct msghdr msg;
 	int err;
 
 	err = read_header(&msg, user, flags);
 	if (!err)
 		err = read_vector(iov, msg.msg_iov, msg.msg_iovlen, &t);
+	if (!err && msg.msg_name && msg.msg_namelen)
+		err = afu_name_read(&name, msg.msg_name,
+				    msg.msg_namelen > NAME_MAX_BYTES ? NAME_MAX_BYTES : msg.msg_namelen);
 	if (!err)
 		err = check_control(&msg);
 	return err ? err : do_send(fd, &t, msg.msg_name && msg.msg_namelen);

@@ -14,15 +14,18 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+/* With afunix sockets busy for this many looks, the kernel is asked about its own only this often. */
+#define BUSY_LOOKS 32
 #define KERNEL_LOOK_NS 50000
 
 struct entry {
 	struct afu_epoll *ep;
 	struct afu_sock *sock;
 	int fd;
-	uint32_t events; /* as registered; only the mode bits are left after a one-shot */
+	uint32_t events; /* as registered */
+	int spent;       /* a one-shot that has reported */
 	uint64_t data;
-	uint64_t edges; /* what was there at the last report */
+	struct afu_edges seen;
 	struct entry *prev, *next;   /* ring of the instance */
 	struct entry *sock_next;     /* others of the same socket */
 };
@@ -37,6 +40,7 @@ struct afu_epoll {
 	struct afu_waiter *waiter;
 	_Atomic uint32_t peer_cpu;
 	_Atomic int64_t last_kernel_look;
+	_Atomic uint32_t busy; /* looks in a row that found something of ours */
 };
 
 /* Before an instance's own lock: the lists that hang on sockets. */
@@ -176,8 +180,8 @@ static uint32_t report(struct afu_thread *th, struct entry *e, int take, struct 
 {
 	uint32_t wanted = e->events & ~(uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP), now;
 
-	if (!wanted && !(e->events & ~(uint32_t)(EPOLLET | EPOLLONESHOT)))
-		return 0; /* a one-shot that was used */
+	if (e->spent)
+		return 0;
 	if (__builtin_expect(afu_sock_stale(e->sock), 0)) {
 		*stale = e->sock;
 		return 0;
@@ -185,17 +189,10 @@ static uint32_t report(struct afu_thread *th, struct entry *e, int take, struct 
 	now = afu_sock_events(e->sock) & (wanted | EPOLLERR | EPOLLHUP);
 	if (!now)
 		return 0;
-	if (e->events & EPOLLET) {
-		uint64_t edges = afu_sock_edges(e->sock, wanted) + 1;
-
-		if (edges == e->edges)
-			return 0;
-		if (take)
-			e->edges = edges;
-	}
+	if ((e->events & EPOLLET) && !afu_sock_edge(e->sock, &e->seen, wanted, take))
+		return 0;
 	if (take) {
-		if (e->events & EPOLLONESHOT)
-			e->events &= EPOLLET | EPOLLONESHOT;
+		e->spent = (e->events & EPOLLONESHOT) != 0;
 		if (e->sock->state == AFU_CONNECTED)
 			atomic_store_explicit(&e->ep->peer_cpu,
 					      atomic_load_explicit(&e->sock->peer->cpu, memory_order_relaxed),
@@ -281,6 +278,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 		e->fd = fd;
 		e->events = event->events;
 		e->data = event->data.u64;
+		e->seen.fresh = 1;
 		e->sock_next = s->watches;
 		s->watches = e;
 		if (ep->head) {
@@ -300,7 +298,8 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 			return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
 		e->events = event->events;
 		e->data = event->data.u64;
-		e->edges = 0;
+		e->seen.fresh = 1;
+		e->spent = 0;
 		break;
 	case EPOLL_CTL_DEL:
 		if (!e)
@@ -348,6 +347,8 @@ int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	if (ep && afu_fd_ours(fd))
 		return (int)afu_return(control(ep, op, fd, event));
 	err = afu_fd_hidden(fd) ? -EBADF : afu_sys(SYS_epoll_ctl, epfd, op, fd, event);
+	if (err == -EPERM && afu_fd_ours(fd))
+		err = -EINVAL; /* the kernel takes the token for a file; epfd is what is wrong */
 	if (ep && !err) {
 		ep->kernels += op == EPOLL_CTL_ADD;
 		if (ep->waiter)
@@ -368,7 +369,7 @@ static int any_ready(void *arg)
 	return collect(w->th, w->ep, NULL, 1, 0);
 }
 
-static void watch_all(struct afu_thread *th, struct afu_epoll *ep)
+static void watch_all(struct afu_thread *th, struct afu_epoll *ep, uint64_t waiter)
 {
 	struct entry *e;
 
@@ -377,10 +378,15 @@ static void watch_all(struct afu_thread *th, struct afu_epoll *ep)
 	e = ep->head;
 	for (unsigned int left = ep->count; left; left--, e = e->next) {
 		if (!afu_sock_stale(e->sock))
-			afu_sock_watch(e->sock, ep->waiter->id, e->events);
+			afu_sock_watch(e->sock, waiter, e->events);
 	}
 	afu_plock_release(&ep->lock);
 	afu_thread_leave(th);
+}
+
+void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter)
+{
+	watch_all(afu_thread(), ep, waiter);
 }
 
 static int kernel_events(struct afu_epoll *ep, struct epoll_event *out, int max)
@@ -396,9 +402,11 @@ static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_even
 {
 	int n = ep->count ? collect(th, ep, out, max, 1) : 0, more = 0;
 
+	atomic_store_explicit(&ep->busy, n ? atomic_load_explicit(&ep->busy, memory_order_relaxed) + 1 : 0,
+			      memory_order_relaxed); /* a rate limit */
 	if (!ep->kernels || n == max)
 		return n;
-	if (!n || afu_clock_ns() - atomic_load_explicit(&ep->last_kernel_look, memory_order_relaxed) > KERNEL_LOOK_NS)
+	if (atomic_load_explicit(&ep->busy, memory_order_relaxed) < BUSY_LOOKS || afu_clock_ns() - atomic_load_explicit(&ep->last_kernel_look, memory_order_relaxed) > KERNEL_LOOK_NS)
 		more = kernel_events(ep, out + n, max - n);
 	return more < 0 && !n ? more : n + (more > 0 ? more : 0);
 }
@@ -410,7 +418,7 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 	int err = 0;
 
 	if (ep->waiter) {
-		watch_all(w->th, ep);
+		watch_all(w->th, ep, ep->waiter->id);
 		atomic_fetch_add(&ep->waiter->word->asleep, 1); /* seq_cst: before the look that follows */
 	}
 	if (!any_ready(w))
@@ -448,6 +456,8 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 	for (;;) {
 		int err = sleep_once(&w, deadline, mask, sig_seq);
 
+		if (err == -EINTR)
+			return afu_refuse(AFU_CAUSE_INTERRUPTED);
 		n = gather(w.th, ep, out, max);
 		if (n) {
 			/* whoever drained the bell leaves nothing behind for sleepers that share it */
@@ -456,7 +466,7 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 			return n;
 		}
 		if (err < 0)
-			return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
+			return err;
 		if (deadline != AFU_NEVER && afu_clock_ns() >= deadline)
 			return 0;
 	}
@@ -492,6 +502,8 @@ int afunix_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struc
 {
 	if (!afu_fd_epoll(epfd))
 		return (int)afu_return(afu_sys(SYS_epoll_pwait2, epfd, events, n, timeout, mask, sizeof(uint64_t)));
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000))
+		return (int)afu_return(afu_refuse(AFU_CAUSE_POLL_COUNT));
 	return (int)afu_return(start_wait(epfd, events, n, afu_wait_deadline_ts(timeout), mask));
 }
 

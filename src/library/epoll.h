@@ -18,6 +18,8 @@ void afu_epoll_number_gone(struct afu_epoll *ep);
 void afu_epoll_forget_sock(struct afu_sock *s);
 /* Whether any of its afunix sockets has something to report. */
 int afu_epoll_ready(struct afu_epoll *ep);
+/* Enters a waiter with all its afunix sockets. */
+void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter);
 /*
  * A number of s is about to become a kernel descriptor: remembers its
  * registrations, and makes them anew with the kernel once it is.  One at a time.

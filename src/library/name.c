@@ -25,16 +25,17 @@ static void close_all(int *fds, unsigned int n)
 		afu_sys_close(fds[--n]);
 }
 
-/* A number is lowest-free or none at all: asked before anything else is done, as in the kernel. */
-static int number_free(void)
+/* Whether the process has n free numbers: asked before anything else is done, as in the kernel. */
+static int numbers_free(int n)
 {
-	int fd = (int)afu_sys(SYS_memfd_create, "afunix:probe", 1);
+	int fd = (int)afu_sys(SYS_epoll_create1, EPOLL_CLOEXEC), more;
 
 	if (fd == -EMFILE)
 		return 0;
+	more = n == 1 || fd < 0 || numbers_free(n - 1);
 	if (fd >= 0)
 		afu_sys_close(fd);
-	return 1;
+	return more;
 }
 
 /* Makes a token that a reply brought into a socket of this process. */
@@ -134,6 +135,8 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 		return (int)afu_return(err);
 	}
 	err = check_flags(type);
+	if (!err && !numbers_free(2))
+		err = afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	if (!err && afu_copy(got, sv, sizeof(int[2])))
 		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
 	if (!err)
@@ -269,89 +272,80 @@ static int connection_waits(void *arg)
 	       (atomic_load_explicit(&s->own->flags, memory_order_acquire) & AFU_SIDE_RSHUT);
 }
 
-static int wait_for_connection(struct afu_thread *th, struct afu_sock *s, struct afu_wait *w)
+/* 0 once a connection may be there to take.  The view is in use. */
+static int await_connection(struct afu_thread *th, struct afu_sock *s, struct afu_wait *w)
 {
-	int err = afu_wait(th, w);
+	int err;
 
+	if (atomic_load_explicit(&s->ch->pending, memory_order_acquire))
+		return 0;
+	if ((atomic_load(&s->ep->status_flags) & O_NONBLOCK) || s->ep->rcvtimeo_ns == 0)
+		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
+	if (atomic_load(&s->own->flags) & AFU_SIDE_RSHUT)
+		return afu_refuse(AFU_CAUSE_ACCEPT_SHUT);
+	err = afu_wait(th, w);
 	if (err == -EINTR)
 		return afu_refuse(AFU_CAUSE_INTERRUPTED);
 	if (err == -ETIMEDOUT)
 		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
-	return err == -ENETDOWN ? afu_refuse(AFU_CAUSE_DOMAIN_GONE) : 0;
+	if (err == -ENETDOWN) {
+		/* nobody can ever connect again: what is left is to wait for a signal */
+		w->rounds = 0;
+		afu_sys(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+		return afu_refuse(AFU_CAUSE_INTERRUPTED);
+	}
+	return 0;
 }
 
-/* 0 once a connection may be there to take. */
-static int await_connection(int fd, struct afu_wait *w, int64_t *deadline)
+/* Takes a connection off the listener's queue.  The reply's descriptors, or negative errno. */
+static int take_connection(struct afu_thread *th, struct afu_sock *s, struct afu_reply *reply, int *got)
 {
-	struct afu_thread *th = afu_thread();
-	struct afu_sock *s;
+	struct afu_request req = { .op = AFU_OP_ACCEPT, .socket = s->id };
+	struct afu_wait w = { .own = s->own, .bit = AFU_IN, .ready = connection_waits, .arg = s,
+			      .deadline = afu_clock_deadline(s->ep->rcvtimeo_ns),
+			      .sig_seq = atomic_load(&th->sig_seq),
+			      .timed = s->ep->rcvtimeo_ns != AFU_NEVER };
+	unsigned int n;
 	int err;
 
-	s = afu_view_enter(th, fd, &err);
-	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
-	if (s->type == SOCK_DGRAM)
-		err = afu_refuse(AFU_CAUSE_LISTEN_TYPE);
-	else if (s->state != AFU_LISTENING)
-		err = afu_refuse(AFU_CAUSE_ACCEPT_STATE);
-	if (err || atomic_load_explicit(&s->ch->pending, memory_order_acquire)) {
-		afu_view_leave(th);
-		return err;
-	}
-	if (*deadline == -1) {
-		w->timed = s->ep->rcvtimeo_ns != AFU_NEVER;
-		*deadline = afu_clock_deadline(s->ep->rcvtimeo_ns);
-	}
-	if ((atomic_load(&s->ep->status_flags) & O_NONBLOCK) || s->ep->rcvtimeo_ns == 0) {
-		afu_view_leave(th);
-		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
-	}
-	if (atomic_load(&s->own->flags) & AFU_SIDE_RSHUT) {
-		afu_view_leave(th);
-		return afu_refuse(AFU_CAUSE_ACCEPT_SHUT);
-	}
-	w->own = s->own;
-	w->bit = AFU_IN;
-	w->ready = connection_waits;
-	w->arg = s;
-	w->deadline = *deadline;
-	afu_view_get(s);
-	afu_view_leave(th);
-	err = wait_for_connection(th, s, w);
-	afu_view_put(s);
+	do {
+		err = await_connection(th, s, &w);
+		if (err)
+			return err;
+		err = afu_domain_call(&req, NULL, 0, reply, got, &n);
+	} while (err == -EAGAIN);
 	return err;
 }
 
 static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	struct afu_thread *th = afu_thread();
-	struct afu_request req = { .op = AFU_OP_ACCEPT };
-	struct afu_wait w = { .sig_seq = atomic_load(&th->sig_seq) };
 	struct afu_reply reply;
-	int64_t deadline = -1;
+	struct afu_sock *s;
 	int got[AFU_MESSAGE_FDS], err;
-	unsigned int n;
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
-	if (!number_free())
+	if (!numbers_free(1))
 		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
 	th->sig_norestart = 0;
-	for (;;) {
-		struct afu_sock s;
-
-		err = await_connection(fd, &w, &deadline);
-		if (!err)
-			err = peek_state(fd, &s);
-		if (err)
-			return err;
-		req.socket = s.id;
-		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
-		if (!err)
-			break;
-		if (err != -EAGAIN)
-			return err;
+	if (s->type == SOCK_DGRAM)
+		err = afu_refuse(AFU_CAUSE_LISTEN_TYPE);
+	else if (s->state != AFU_LISTENING)
+		err = afu_refuse(AFU_CAUSE_ACCEPT_STATE);
+	if (err) {
+		afu_view_leave(th);
+		return err;
 	}
+	afu_view_get(s);
+	afu_view_leave(th);
+	err = take_connection(th, s, &reply, got);
+	afu_view_put(s);
+	if (err)
+		return err;
 	err = adopt(got[0], got[1], got[2], reply.socket, AFU_CONNECTED, 1, SOCK_STREAM, flags);
 	close_all(got + 1, 2);
 	if (err) {

@@ -156,7 +156,7 @@ static int set(struct afu_sock *s, int name, const void *user, socklen_t len)
 		s->ep->option[name] = value;
 		return 0;
 	case SO_PEEK_OFF:
-		atomic_store(&s->ep->peek_off, value < 0 ? 0 : (uint64_t)value + 1);
+		atomic_store(&s->ep->peek_off, value);
 		return 0;
 	case SO_BSDCOMPAT:
 		return 0;
@@ -201,6 +201,8 @@ union value {
 	struct timeval time;
 	struct ucred cred;
 	uint64_t wide;
+	uint32_t meminfo[9];
+	uint8_t address[128];
 };
 
 static struct timeval timeout_of(int64_t ns)
@@ -245,7 +247,7 @@ static int get(struct afu_sock *s, int name, union value *v)
 		v->number = (int)s->ep->rcvlowat;
 		break;
 	case SO_PEEK_OFF:
-		v->number = (int)(atomic_load(&s->ep->peek_off) - 1);
+		v->number = atomic_load(&s->ep->peek_off);
 		break;
 	case SO_DEBUG:
 	case SO_PRIORITY:
@@ -268,7 +270,13 @@ static int get(struct afu_sock *s, int name, union value *v)
 	case SO_COOKIE:
 		v->wide = s->id;
 		return sizeof v->wide;
+	case SO_MEMINFO:
+		v->meminfo[1] = s->ep->option[SO_RCVBUF] ? (uint32_t)s->ep->option[SO_RCVBUF] : BUFFER_DEFAULT;
+		v->meminfo[2] = (uint32_t)afu_sock_unsent(s);
+		v->meminfo[3] = s->ep->sndbuf;
+		return sizeof v->meminfo;
 	case SO_PEERCRED:
+	case SO_PEERNAME:
 		return 0;
 	default:
 		if (name < 0 || name >= AFU_OPTIONS || (options[name].kind != FLAG && options[name].kind != KEEP))
@@ -295,6 +303,27 @@ static int get_peercred(uint64_t id, union value *v)
 	return sizeof v->cred;
 }
 
+/* The size, which the caller's room must not exceed. */
+static int get_peername(uint64_t id, union value *v, socklen_t room)
+{
+	struct afu_request req = { .op = AFU_OP_NAME, .socket = id, .arg = { 1 } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return err;
+	if (!reply.length) {
+		reply.length = sizeof(sa_family_t);
+		reply.data[0] = AF_UNIX;
+	}
+	if (room > reply.length || reply.length > sizeof v->address)
+		return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
+	memcpy(v->address, reply.data, reply.length);
+	return (int)reply.length;
+}
+
 int afunix_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	struct afu_thread *th = afu_thread();
@@ -319,7 +348,7 @@ int afunix_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 	id = s->id;
 	afu_view_leave(th);
 	if (size == 0)
-		size = get_peercred(id, &v);
+		size = name == SO_PEERCRED ? get_peercred(id, &v) : get_peername(id, &v, room);
 	if (size < 0)
 		return (int)afu_return(size);
 	if (room > (socklen_t)size)

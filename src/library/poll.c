@@ -18,7 +18,8 @@
 #include <sys/resource.h>
 
 #define ON_STACK 128
-/* With afunix sockets busy, the kernel is asked about its own this often. */
+/* With afunix sockets busy for this many looks, the kernel is asked about its own only this often. */
+#define BUSY_LOOKS 32
 #define KERNEL_LOOK_NS 50000
 
 struct polling {
@@ -111,7 +112,12 @@ static void watch(struct polling *p, uint64_t waiter)
 {
 	for (unsigned int i = 0; i < p->n; i++) {
 		int err, fd = p->fds[i].fd;
-		struct afu_sock *s = afu_fd_ours(fd) ? afu_view_enter(p->th, fd, &err) : NULL;
+		struct afu_epoll *ep = afu_fd_epoll(fd);
+		struct afu_sock *s;
+
+		if (ep)
+			afu_epoll_watch(ep, waiter);
+		s = afu_fd_ours(fd) ? afu_view_enter(p->th, fd, &err) : NULL;
 
 		if (!s)
 			continue;
@@ -123,13 +129,16 @@ static void watch(struct polling *p, uint64_t waiter)
 static int look_kernel_now(struct polling *p)
 {
 	static __thread int64_t last;
+	static __thread unsigned int busy;
 	struct timespec none = { 0, 0 };
 	int64_t now;
 
 	if (!p->kernels)
 		return 0;
+	/* with a fresh socket set nobody is busy yet: exact until it proves to be */
 	now = afu_clock_ns();
-	if (now - last < KERNEL_LOOK_NS)
+	busy = now - last < 10 * KERNEL_LOOK_NS ? busy + 1 : 0;
+	if (busy > BUSY_LOOKS && now - last < KERNEL_LOOK_NS)
 		return 0;
 	last = now;
 	return (int)afu_sys(SYS_ppoll, p->kernel, p->n, &none, 0, 0);
@@ -167,14 +176,11 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 		}
 		if (w)
 			atomic_fetch_sub(&w->word->asleep, 1);
-		look(p);
-		if (err < 0 && err != -EINTR)
+		if (err < 0)
 			return err;
-		ready = err < 0 ? 0 : 1;
+		look(p);
 		if (merge(p))
 			return merge(p);
-		if (!ready)
-			return -EINTR;
 		if (deadline != AFU_NEVER && afu_clock_ns() >= deadline)
 			return 0;
 	}
@@ -236,24 +242,31 @@ int afunix_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 #define READ_SET (POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR)
 #define WRITE_SET (POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)
 
-static int do_select(int n, fd_set *r, fd_set *w, fd_set *e, int64_t deadline, const sigset_t *mask)
+/* Not the macros of libc: a fortified one ends the program beyond FD_SETSIZE. */
+static int set_has(int fd, const fd_set *set)
 {
-	struct pollfd fds[FD_SETSIZE];
+	return (((const unsigned long *)(const void *)set)[fd / 64] >> (fd % 64)) & 1;
+}
+
+static void set_drop(int fd, fd_set *set)
+{
+	((unsigned long *)(void *)set)[fd / 64] &= ~(1ul << (fd % 64));
+}
+
+static int select_with(struct pollfd *fds, int n, fd_set *r, fd_set *w, fd_set *e, int64_t deadline,
+		       const sigset_t *mask)
+{
 	unsigned int count = 0;
 	int ret;
 
-	if (n < 0)
-		return afu_refuse(AFU_CAUSE_POLL_COUNT);
-	if (n > FD_SETSIZE)
-		n = FD_SETSIZE;
 	for (int fd = 0; fd < n; fd++) {
 		int events = 0;
 
-		if (r && FD_ISSET(fd, r))
+		if (r && set_has(fd, r))
 			events |= POLLIN | POLLRDNORM;
-		if (w && FD_ISSET(fd, w))
+		if (w && set_has(fd, w))
 			events |= POLLOUT | POLLWRNORM;
-		if (e && FD_ISSET(fd, e))
+		if (e && set_has(fd, e))
 			events |= POLLPRI;
 		if (events)
 			fds[count++] = (struct pollfd){ .fd = fd, .events = (short)events };
@@ -273,21 +286,43 @@ static int do_select(int n, fd_set *r, fd_set *w, fd_set *e, int64_t deadline, c
 			if (got & READ_SET)
 				ret++;
 			else
-				FD_CLR(fd, r);
+				set_drop(fd, r);
 		}
 		if (asked & POLLOUT) {
 			if (got & WRITE_SET)
 				ret++;
 			else
-				FD_CLR(fd, w);
+				set_drop(fd, w);
 		}
 		if (asked & POLLPRI) {
 			if (got & POLLPRI)
 				ret++;
 			else
-				FD_CLR(fd, e);
+				set_drop(fd, e);
 		}
 	}
+	return ret;
+}
+
+static int do_select(int n, fd_set *r, fd_set *w, fd_set *e, int64_t deadline, const sigset_t *mask)
+{
+	struct pollfd stack[256], *fds = stack;
+	size_t bytes = (size_t)n * sizeof *fds;
+	int ret;
+
+	if (n < 0)
+		return afu_refuse(AFU_CAUSE_POLL_COUNT);
+	/* a set may be longer than FD_SETSIZE says; beyond the table there is nothing */
+	if (n > (int)afu_table_size)
+		n = (int)afu_table_size;
+	if (n > 256) {
+		fds = afu_sys_mmap(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+		if (afu_sys_failed(fds))
+			return afu_refuse(AFU_CAUSE_NO_MEMORY);
+	}
+	ret = select_with(fds, n, r, w, e, deadline, mask);
+	if (fds != stack)
+		afu_sys_munmap(fds, bytes);
 	return ret;
 }
 

@@ -8,6 +8,7 @@
  * library from birth, since a socket may join it at any time; a known instance inside a
  * poll set counts as ours, since its own readiness may come from our sockets.
  */
+#include "base/copy.h"
 #include "preload/interpose.h"
 
 #include <string.h>
@@ -16,9 +17,15 @@ static int poll_involves(const struct pollfd *fds, nfds_t n)
 {
 	if (!fds || !afu_preload_active())
 		return 0;
-	for (nfds_t i = 0; i < n; i++)
-		if (fds[i].fd >= 0 && afu_fd_known(fds[i].fd))
+	for (nfds_t i = 0; i < n; i++) {
+		int fd;
+
+		/* the pointer may be bad, and then the kernel says so */
+		if (afu_copy(&fd, &fds[i].fd, sizeof(fd)))
+			return 0;
+		if (afu_fd_known(fd))
 			return 1;
+	}
 	return 0;
 }
 

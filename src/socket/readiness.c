@@ -29,7 +29,7 @@ static uint32_t shut_events(uint32_t flags)
 /* poll shows room while a quarter of the buffer or less is taken */
 static int roomy(const struct afu_sock *s)
 {
-	return 4 * (afu_sock_unsent(s) + 1) <= s->ep->sndbuf;
+	return 4 * (afu_sock_unsent(s) + 1) <= afu_sock_limit(s);
 }
 
 uint32_t afu_sock_events(const struct afu_sock *s)
@@ -63,23 +63,26 @@ uint32_t afu_sock_events(const struct afu_sock *s)
 	}
 }
 
-uint64_t afu_sock_edges(const struct afu_sock *s, uint32_t events)
+int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t events, int take)
 {
-	uint64_t sum;
+	struct afu_edges now = { .fresh = 0 };
+	int edge;
 
+	/* a socket that was never connected has no events, and its counters will begin at 0 */
 	if (s->state == AFU_LISTENING)
-		return atomic_load_explicit(&s->own->seq, memory_order_acquire) +
-		       ((uint64_t)atomic_load_explicit(&s->ch->pending, memory_order_acquire) << 32);
-	if (s->state != AFU_CONNECTED)
-		return 1;
-	sum = flags_of(s->own) + ((uint64_t)atomic_load_explicit(&s->own->error, memory_order_acquire) << 8);
-	if (events & POLLIN)
-		sum += atomic_load_explicit(&s->in.mark->produced, memory_order_acquire) << 24;
-	if ((events & POLLOUT) && !(events & POLLIN))
-		sum += atomic_load_explicit(&s->out.head->released, memory_order_acquire) << 24;
-	else if (events & POLLOUT)
-		sum += roomy(s) ? UINT64_C(1) << 23 : 0;
-	return sum;
+		now.in = atomic_load_explicit(&s->ch->arrived, memory_order_acquire);
+	if (s->state == AFU_LISTENING || s->state == AFU_CONNECTED)
+		now.all = atomic_load_explicit(&s->own->kicks, memory_order_acquire);
+	if (s->state == AFU_CONNECTED) {
+		now.in = atomic_load_explicit(&s->in.mark->produced, memory_order_acquire);
+		/* room that was made counts from the moment that poll shows it */
+		now.out = roomy(s) ? atomic_load_explicit(&s->out.head->released, memory_order_acquire) : seen->out;
+	}
+	edge = seen->fresh || now.all != seen->all || ((events & POLLIN) && now.in != seen->in) ||
+	       ((events & POLLOUT) && now.out != seen->out);
+	if (edge && take)
+		*seen = now;
+	return edge;
 }
 
 void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events)
@@ -90,7 +93,7 @@ void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events)
 		return;
 	if (s->state == AFU_CONNECTED && (events & POLLOUT) && !roomy(s)) {
 		uint64_t released = atomic_load_explicit(&s->out.head->released, memory_order_relaxed);
-		uint64_t used = afu_sock_unsent(s), keep = s->ep->sndbuf / 4;
+		uint64_t used = afu_sock_unsent(s), keep = afu_sock_limit(s) / 4;
 
 		/* relaxed: the announcement orders it; a peer that lies about it stalls itself */
 		keep = keep ? keep - 1 : 0;

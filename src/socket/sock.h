@@ -46,7 +46,7 @@ static inline int afu_sock_stale(const struct afu_sock *s)
 struct afu_patience {
 	int nonblocking;
 	int64_t deadline; /* ns, monotonic */
-	int timed;        /* the deadline is the socket's option */
+	int timed;        /* any handler ends the wait: the socket has a timeout, or a part is done */
 	uint32_t sig_seq;
 };
 
@@ -63,8 +63,17 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 /* What poll() shows, all bits. Needs no lock. */
 uint32_t afu_sock_events(const struct afu_sock *s);
 
-/* Something that changes with every event that wakes an edge-triggered waiter for these events. */
-uint64_t afu_sock_edges(const struct afu_sock *s, uint32_t events);
+/* What an edge-triggered waiter saw last. */
+struct afu_edges {
+	uint64_t in, out;
+	uint32_t all;
+	int fresh; /* registered anew: the next look reports whatever there is */
+};
+/* Whether something of the events' classes happened since; take: it is seen now. */
+int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t events, int take);
+
+/* SO_SNDBUF as far as the ring can honour it, bytes of charge. */
+uint32_t afu_sock_limit(const struct afu_sock *s);
 
 /* Asks to be rung: enters the waiter where the events come from. */
 void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events);

@@ -48,7 +48,7 @@ static uint32_t sndbuf_of(const struct afu_sock *s)
 	return sndbuf < SNDBUF_MIN ? SNDBUF_MIN : sndbuf;
 }
 
-static uint32_t limit_of(const struct afu_sock *s)
+uint32_t afu_sock_limit(const struct afu_sock *s)
 {
 	uint32_t sndbuf = sndbuf_of(s);
 
@@ -114,7 +114,7 @@ static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from,
 	err = lock_tx(s, th, __builtin_expect(atomic_load_explicit(&s->ep->tx_lock.word, memory_order_relaxed) != 0, 0)
 				     ? lock_deadline(p) : AFU_NEVER);
 	if (!err) {
-		if (afu_ring_used(&s->out, &s->ep->tx) >= limit_of(s))
+		if (afu_ring_used(&s->out, &s->ep->tx) >= afu_sock_limit(s))
 			err = -EAGAIN;
 		else
 			err = afu_ring_put(&s->out, &s->ep->tx, from, n, 0, afu_stream_charge(n));
@@ -127,7 +127,7 @@ static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from,
 static int room_soon(void *arg)
 {
 	const struct afu_sock *s = arg;
-	uint32_t limit = limit_of(s);
+	uint32_t limit = afu_sock_limit(s);
 
 	return 2 * afu_sock_unsent(s) <= limit || (flags_of(s->own) & AFU_SIDE_WSHUT) ||
 	       atomic_load_explicit(&s->own->error, memory_order_relaxed); /* a hint */
@@ -137,7 +137,7 @@ static int room_soon(void *arg)
 static void set_wake_at(struct afu_sock *s)
 {
 	uint64_t released = atomic_load_explicit(&s->out.head->released, memory_order_relaxed);
-	uint64_t used = afu_ring_used(&s->out, &s->ep->tx), keep = limit_of(s) / 4;
+	uint64_t used = afu_ring_used(&s->out, &s->ep->tx), keep = afu_sock_limit(s) / 4;
 
 	/* relaxed: only the sum with used counts, and that was read after */
 	keep = keep ? keep - 1 : 0;
@@ -181,6 +181,7 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		if (p->nonblocking)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_FULL);
 		set_wake_at(s);
+		w.timed = p->timed || done;
 		err = afu_wait(th, &w);
 		if (err == -EINTR)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_INTERRUPTED);
@@ -227,23 +228,42 @@ static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len)
 	return (ssize_t)done;
 }
 
+/* Copies without consuming, from SO_PEEK_OFF on, which moves along. */
 static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len)
 {
+	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+	size_t done = 0, skip = offset > 0 ? (size_t)offset : 0;
 	struct afu_ring_record rec;
-	size_t done = 0;
 	int err;
 
 	for (err = afu_ring_front(&s->in, &s->ep->rx, &rec); err > 0 && done < len; err = afu_ring_next(&s->in, &rec)) {
 		size_t n = rec.length - rec.offset;
 
+		if (skip >= n) {
+			skip -= n;
+			continue;
+		}
+		n -= skip;
 		if (n > len - done)
 			n = len - done;
-		err = afu_ring_read(&s->in, &rec, rec.offset, to, (uint32_t)n);
+		err = afu_ring_read(&s->in, &rec, rec.offset + (uint32_t)skip, to, (uint32_t)n);
 		if (err)
 			break;
 		done += n;
+		skip = 0;
 	}
+	if (offset >= 0 && done)
+		atomic_store_explicit(&s->ep->peek_off, offset + (int32_t)done, memory_order_relaxed);
 	return done || err >= 0 ? (ssize_t)done : err;
+}
+
+/* An ordinary read brings SO_PEEK_OFF back by what it took. */
+static void peek_back(struct afu_sock *s, size_t n)
+{
+	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+
+	if (__builtin_expect(offset > 0, 0))
+		atomic_store_explicit(&s->ep->peek_off, (size_t)offset > n ? offset - (int32_t)n : 0, memory_order_relaxed);
 }
 
 /* Tells the sender of the room that was made, if it waits for that much. */
@@ -258,15 +278,35 @@ static void give_room(struct afu_sock *s)
 		afu_wake_slow(s->peer, want, AFU_OUT);
 }
 
+/* For a peek from an offset behind what has come: only something new counts. */
+struct newcomer {
+	struct afu_sock *s;
+	uint64_t produced;
+};
+
+static int more_soon(void *arg)
+{
+	const struct newcomer *n = arg;
+
+	return atomic_load_explicit(&n->s->in.mark->produced, memory_order_acquire) != n->produced ||
+	       (flags_of(n->s->own) & AFU_SIDE_RSHUT) ||
+	       atomic_load_explicit(&n->s->own->error, memory_order_relaxed); /* a hint */
+}
+
 ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len, int flags,
 			const struct afu_patience *p)
 {
 	struct afu_wait w = { .own = s->own, .peer = s->peer, .bit = AFU_IN, .ready = data_soon, .arg = s,
 			      .deadline = p->deadline, .sig_seq = p->sig_seq, .timed = p->timed };
+	struct newcomer newcomer = { s, 0 };
 	size_t done = 0, target;
 	ssize_t n;
 	int err;
 
+	if ((flags & MSG_PEEK) && atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed) > 0) {
+		w.ready = more_soon; /* relaxed: peek() reads it again under the lock */
+		w.arg = &newcomer;
+	}
 	if (flags & MSG_OOB)
 		return afu_refuse(AFU_CAUSE_OOB_EMPTY);
 	target = s->ep->rcvlowat < len ? s->ep->rcvlowat : len;
@@ -277,6 +317,7 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 	for (;;) {
 		uint32_t shut = flags_of(s->own);
 
+		newcomer.produced = atomic_load_explicit(&s->in.mark->produced, memory_order_acquire);
 		afu_thread_enter(th);
 		err = lock_rx(s, th, __builtin_expect(atomic_load_explicit(&s->ep->rx_lock.word, memory_order_relaxed) != 0, 0)
 					     ? lock_deadline(p) : AFU_NEVER);
@@ -287,6 +328,8 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 				n = peek(s, to, len);
 			else
 				n = gather(s, to, len - done);
+			if (n > 0 && !(flags & MSG_PEEK))
+				peek_back(s, (size_t)n);
 			if (!len && afu_ring_front(&s->in, &s->ep->rx, &rec) > 0)
 				target = 0;
 			afu_lock_release(&s->ep->rx_lock, th);
@@ -312,8 +355,7 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			return (ssize_t)done; /* it was shut before the ring was looked at */
 		if (p->nonblocking && !(flags_of(s->own) & AFU_SIDE_RSHUT))
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_RECV_EMPTY);
-		if (data_soon(s))
-			continue;
+		w.timed = p->timed || done;
 		err = afu_wait(th, &w);
 		if (err == -EINTR)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_INTERRUPTED);

@@ -8,6 +8,7 @@
  * ones in the library suite, and it makes no socket itself in any suite, so each case
  * begins with an afunix that nobody has used.
  */
+#include "../../src/base/sys.h"
 #include "report.h"
 
 #include <dirent.h>
@@ -358,7 +359,8 @@ static void check_target_case(void)
 	extern int conform_socket_for_target(void);
 	int fd = conform_socket_for_target(), type = 0;
 	socklen_t len = sizeof type;
-	bool is_kernel = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
+	/* the bare instruction: syscall() is interposed too */
+	bool is_kernel = afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
 
 	if (is_kernel != !strcmp(suite, "kernel"))
 		conform_fail(HERE, "socket() of the suite \"%s\" makes %s socket", suite,
