@@ -204,25 +204,25 @@ static void forget(struct afu_broker *b, struct bsock *s)
 }
 
 /* Takes a waiting socket out of the line; it is unconnected again. */
-static void leave_line(struct afu_broker *b, struct bsock *s, int error)
+static void leave_line(struct afu_broker *b, struct bsock *s, int wake)
 {
 	struct conn *conn = s->conn;
 	struct bsock *embryo = conn->end[1];
 	struct afu_channel *ch;
 
 	DL_DELETE(s->listener->line, s);
-	if (error && afu_channel_map(conn->memory, 0, &ch) == 0) {
-		atomic_store(&ch->side[0].error, (uint32_t)error);
+	s->conn = NULL;
+	s->listener = NULL;
+	s->state = AFU_UNCONNECTED;
+	afu_store_state(s);
+	/* the state first: who is woken looks at it */
+	if (wake && afu_channel_map(conn->memory, 0, &ch) == 0) {
 		afu_kick(&ch->side[0]);
 		afu_channel_unmap(ch, 0);
 	}
 	conn->end[0] = conn->end[1] = NULL;
 	afu_store_conn_unref(conn);
 	forget(b, embryo);
-	s->conn = NULL;
-	s->listener = NULL;
-	s->state = AFU_UNCONNECTED;
-	afu_store_state(s);
 }
 
 enum afu_cause afu_connection_cancel(struct call *c)
@@ -290,7 +290,7 @@ void afu_connection_close(struct afu_broker *b, struct bsock *s)
 {
 	if (s->state == AFU_LISTENING) {
 		while (s->line)
-			leave_line(b, s->line, ECONNREFUSED);
+			leave_line(b, s->line, 1);
 		while (s->queue) {
 			struct bsock *embryo = s->queue;
 

@@ -5,7 +5,7 @@
  *
  * Without --domain the domain is PROGRAM's own: its broker lives in this process
  * and ends with PROGRAM.  The broker's thread is the main thread; PROGRAM's exit
- * status, or its signal, becomes ours.  Signals that are meant for PROGRAM are
+ * status becomes ours, 128 and its number if a signal ended it.  Signals that are meant for PROGRAM are
  * passed on.
  */
 #include "cli/cli.h"
@@ -157,18 +157,10 @@ static void become(char **argv)
 	_exit(errno == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
-/* Ends as the program ended. */
-static int end_like(int status)
+/* As a shell shows it. */
+static int exit_status(int status)
 {
-	if (WIFSIGNALED(status)) {
-		struct rlimit none = { 0, 0 };
-
-		setrlimit(RLIMIT_CORE, &none); /* the core is the program's, not ours */
-		signal(WTERMSIG(status), SIG_DFL);
-		raise(WTERMSIG(status));
-		return 128 + WTERMSIG(status);
-	}
-	return WEXITSTATUS(status);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static int run_private(char **argv)
@@ -212,7 +204,7 @@ static int run_private(char **argv)
 	while (waitpid(child_pid, &status, 0) < 0 && errno == EINTR)
 		;
 	afu_server_free(server);
-	return err ? OWN_FAILURE : end_like(status);
+	return err ? OWN_FAILURE : exit_status(status);
 }
 
 static int run_in(const char *domain, char **argv)

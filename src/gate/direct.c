@@ -28,7 +28,7 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 	struct afu_caller who = { (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_geteuid),
 				  (gid_t)afu_sys(SYS_getegid) };
 	struct afu_reply_fds out;
-	int given[AFU_MESSAGE_FDS], err = 0;
+	int given[AFU_MESSAGE_FDS], err = 0, saved = errno; /* the broker calls libc */
 
 	if (!direct.broker)
 		return -ENETDOWN; /* a forked child of an embedded domain */
@@ -52,6 +52,7 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 		while (*n_got)
 			afu_sys_close(got[--*n_got]);
 	}
+	errno = saved;
 	afu_thread_leave(th);
 	return err;
 }

@@ -167,6 +167,11 @@ long afu_return(long result)
 	return -1;
 }
 
+int afu_domain_started(void)
+{
+	return gate != NULL;
+}
+
 int afu_library_active(void)
 {
 	return gate && !embedded;

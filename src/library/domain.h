@@ -15,6 +15,9 @@
 int afu_domain_call(struct afu_request *req, const int *fds, unsigned int n, struct afu_reply *reply, int *got,
 		    unsigned int *n_got);
 
+/* 1: a domain has been decided for. */
+int afu_domain_started(void);
+
 /* 1: this process is its own domain. */
 int afu_domain_embedded(void);
 

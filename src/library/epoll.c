@@ -30,6 +30,14 @@ struct entry {
 	struct entry *sock_next;     /* others of the same socket */
 };
 
+/* Another instance inside this one, for the afunix sockets in it; the kernel knows it too. */
+struct nested {
+	struct afu_epoll *ep;
+	int fd;
+	struct epoll_event event;
+};
+#define NESTED_MAX 8
+
 struct afu_epoll {
 	struct afu_plock lock;
 	int fd;
@@ -40,6 +48,8 @@ struct afu_epoll {
 	struct afu_waiter *waiter;
 	_Atomic uint32_t peer_cpu;
 	_Atomic int64_t last_kernel_look;
+	struct nested nested[NESTED_MAX];
+	unsigned int n_nested;
 	_Atomic uint32_t busy; /* looks in a row that found something of ours */
 };
 
@@ -248,9 +258,45 @@ again:
 	return found;
 }
 
+static int collect_nested(struct afu_epoll *ep, struct epoll_event *out, int max);
+
 int afu_epoll_ready(struct afu_epoll *ep)
 {
-	return ep->count && collect(afu_thread(), ep, NULL, 1, 0);
+	return (ep->count && collect(afu_thread(), ep, NULL, 1, 0)) || collect_nested(ep, NULL, 1);
+}
+
+/* Reports instances inside that have something of ours.  Their level is enough: who asks looks at them. */
+static int collect_nested(struct afu_epoll *ep, struct epoll_event *out, int max)
+{
+	int found = 0;
+
+	for (unsigned int i = 0; i < ep->n_nested && found < max; i++) {
+		const struct nested *in = &ep->nested[i];
+
+		if (afu_fd_epoll(in->fd) != in->ep || !(in->event.events & EPOLLIN) || !afu_epoll_ready(in->ep))
+			continue;
+		if (out) {
+			out[found] = in->event;
+			out[found].events = EPOLLIN;
+		}
+		found++;
+	}
+	return found;
+}
+
+static void nest(struct afu_epoll *ep, struct afu_epoll *inner, int op, int fd, const struct epoll_event *event)
+{
+	unsigned int i = 0;
+
+	while (i < ep->n_nested && ep->nested[i].fd != fd)
+		i++;
+	if (op == EPOLL_CTL_DEL && i < ep->n_nested)
+		ep->nested[i] = ep->nested[--ep->n_nested];
+	else if (op != EPOLL_CTL_DEL && i < NESTED_MAX) {
+		ep->nested[i] = (struct nested){ inner, fd, *event };
+		if (i == ep->n_nested)
+			ep->n_nested++;
+	}
 }
 
 static struct entry *find(struct afu_epoll *ep, const struct afu_sock *s, int fd)
@@ -350,6 +396,8 @@ int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	if (err == -EPERM && afu_fd_ours(fd))
 		err = -EINVAL; /* the kernel takes the token for a file; epfd is what is wrong */
 	if (ep && !err) {
+		if (afu_fd_epoll(fd))
+			nest(ep, afu_fd_epoll(fd), op, fd, event);
 		ep->kernels += op == EPOLL_CTL_ADD;
 		if (ep->waiter)
 			afu_waiter_notify(ep->waiter->id);
@@ -366,7 +414,7 @@ static int any_ready(void *arg)
 {
 	const struct waiting *w = arg;
 
-	return collect(w->th, w->ep, NULL, 1, 0);
+	return collect(w->th, w->ep, NULL, 1, 0) || collect_nested(w->ep, NULL, 1);
 }
 
 static void watch_all(struct afu_thread *th, struct afu_epoll *ep, uint64_t waiter)
@@ -387,6 +435,10 @@ static void watch_all(struct afu_thread *th, struct afu_epoll *ep, uint64_t wait
 void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter)
 {
 	watch_all(afu_thread(), ep, waiter);
+	for (unsigned int i = 0; i < ep->n_nested; i++) {
+		if (afu_fd_epoll(ep->nested[i].fd) == ep->nested[i].ep)
+			afu_epoll_watch(ep->nested[i].ep, waiter);
+	}
 }
 
 static int kernel_events(struct afu_epoll *ep, struct epoll_event *out, int max)
@@ -401,6 +453,13 @@ static int kernel_events(struct afu_epoll *ep, struct epoll_event *out, int max)
 static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max)
 {
 	int n = ep->count ? collect(th, ep, out, max, 1) : 0, more = 0;
+
+	if (ep->n_nested && n < max) {
+		int in = collect_nested(ep, out + n, max - n);
+
+		if (in)
+			return n + in; /* without the kernel's half, which may name the same instance */
+	}
 
 	atomic_store_explicit(&ep->busy, n ? atomic_load_explicit(&ep->busy, memory_order_relaxed) + 1 : 0,
 			      memory_order_relaxed); /* a rate limit */
@@ -418,7 +477,7 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 	int err = 0;
 
 	if (ep->waiter) {
-		watch_all(w->th, ep, ep->waiter->id);
+		afu_epoll_watch(ep, ep->waiter->id);
 		atomic_fetch_add(&ep->waiter->word->asleep, 1); /* seq_cst: before the look that follows */
 	}
 	if (!any_ready(w))

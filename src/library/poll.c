@@ -26,7 +26,8 @@ struct polling {
 	struct afu_thread *th;
 	struct pollfd *fds;    /* the application's, copied */
 	struct pollfd *kernel; /* the same for the kernel: ours are -1; room for two more */
-	unsigned int n;
+	struct afu_sock **held; /* while it sleeps, the sockets live, as in the kernel */
+	unsigned int n, n_held;
 	int kernels; /* how many are the kernel's */
 	_Atomic uint32_t peer_cpu;
 };
@@ -58,6 +59,11 @@ static int look(struct polling *p)
 	for (unsigned int i = 0; i < p->n; i++) {
 		struct pollfd *f = &p->fds[i];
 
+		if (!afu_fd_known(f->fd) && f->fd >= 0 && p->kernel[i].fd < 0) {
+			f->revents = POLLNVAL; /* it was ours, and another thread closed the number */
+			ready++;
+			continue;
+		}
 		if (!afu_fd_known(f->fd))
 			continue;
 		f->revents = (short)look_at(p, f->fd, (uint32_t)(unsigned short)f->events);
@@ -108,7 +114,7 @@ static int merge(struct polling *p)
 	return ready;
 }
 
-static void watch(struct polling *p, uint64_t waiter)
+static void watch(struct polling *p, uint64_t waiter, int hold)
 {
 	for (unsigned int i = 0; i < p->n; i++) {
 		int err, fd = p->fds[i].fd;
@@ -122,6 +128,10 @@ static void watch(struct polling *p, uint64_t waiter)
 		if (!s)
 			continue;
 		afu_sock_watch(s, waiter, (uint32_t)(unsigned short)p->fds[i].events);
+		if (hold) {
+			afu_view_get(s);
+			p->held[p->n_held++] = s;
+		}
 		afu_view_leave(p->th);
 	}
 }
@@ -148,7 +158,7 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 {
 	uint32_t sig_seq = atomic_load_explicit(&p->th->sig_seq, memory_order_relaxed); /* its own */
 	struct afu_waiter *w;
-	int ready, err;
+	int ready, err, first = 1;
 
 	split(p);
 	if (look(p)) {
@@ -163,7 +173,8 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 	w = p->th->waiter;
 	for (;;) {
 		if (w) {
-			watch(p, w->id);
+			watch(p, w->id, first);
+			first = 0;
 			atomic_fetch_add(&w->word->asleep, 1); /* seq_cst: before the look that follows */
 		}
 		ready = look(p) ? 0 : 1;
@@ -189,19 +200,22 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 static int do_poll(struct pollfd *user, nfds_t n, int64_t deadline, const sigset_t *mask)
 {
 	struct pollfd stack[2 * ON_STACK + 2];
-	struct polling p = { .th = afu_thread(), .fds = stack, .n = (unsigned int)n };
-	size_t bytes = (2 * n + 2) * sizeof *user;
+	struct afu_sock *held[ON_STACK];
+	struct polling p = { .th = afu_thread(), .fds = stack, .held = held, .n = (unsigned int)n };
+	size_t pairs = (2 * n + 2) * sizeof *user, bytes = pairs + n * sizeof *p.held;
 	struct rlimit r;
 	int ret;
 
-	afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
-	if (n > r.rlim_cur)
-		return afu_refuse(AFU_CAUSE_POLL_COUNT);
 	if (n > ON_STACK) {
+		afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
+		if (n > r.rlim_cur)
+			return afu_refuse(AFU_CAUSE_POLL_COUNT);
 		p.fds = afu_sys_mmap(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 		if (afu_sys_failed(p.fds))
 			return afu_refuse(AFU_CAUSE_NO_MEMORY);
 	}
+	if (p.fds != stack)
+		p.held = (void *)((char *)p.fds + pairs);
 	p.kernel = p.fds + n;
 	if (afu_copy(p.fds, user, n * sizeof *user)) {
 		ret = afu_refuse(AFU_CAUSE_BAD_POINTER);
@@ -209,6 +223,8 @@ static int do_poll(struct pollfd *user, nfds_t n, int64_t deadline, const sigset
 		for (unsigned int i = 0; i < p.n; i++)
 			p.fds[i].revents = 0;
 		ret = run(&p, deadline, mask);
+		while (p.n_held)
+			afu_view_put(p.held[--p.n_held]);
 		if (ret == -EINTR)
 			afu_refuse(AFU_CAUSE_INTERRUPTED);
 		for (unsigned int i = 0; ret >= 0 && i < p.n; i++) {

@@ -75,7 +75,7 @@ void afu_library_reaped(void)
 	int got[AFU_MESSAGE_FDS], saved = errno;
 	unsigned int n;
 
-	if (afu_library_active())
+	if (afu_domain_started())
 		afu_domain_call(&req, NULL, 0, &reply, got, &n);
 	errno = saved;
 }

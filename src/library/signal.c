@@ -96,7 +96,7 @@ static void run(int sig, siginfo_t *info, void *context)
 	uint32_t norestart = th->sig_norestart;
 	int32_t bell = th->bell;
 
-	if (app.sa_flags & SA_RESETHAND) {
+	if ((unsigned int)app.sa_flags & SA_RESETHAND) {
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 
 		afunix_sigaction(sig, &dfl, NULL);
@@ -111,6 +111,11 @@ static void run(int sig, siginfo_t *info, void *context)
 	atomic_fetch_add_explicit(&th->sig_seq, 1, memory_order_relaxed); /* read by this very thread */
 	if (th->registered && bell >= 0)
 		afu_bell_ring(bell);
+}
+
+static int catches_faults(int sig)
+{
+	return sig == SIGSEGV || sig == SIGBUS;
 }
 
 static void trampoline(int sig, siginfo_t *info, void *context)
@@ -130,14 +135,17 @@ static void trampoline(int sig, siginfo_t *info, void *context)
 		put_off(sig, info, context);
 		return;
 	}
-	if (actions[sig].app.sa_handler == SIG_DFL || actions[sig].app.sa_handler == SIG_IGN)
-		return; /* changed since the signal was sent */
-	run(sig, info, context);
-}
+	if (actions[sig].app.sa_handler == SIG_DFL || actions[sig].app.sa_handler == SIG_IGN) {
+		/* changed since the signal was sent; or sent by somebody to one that we catch for ourselves */
+		if (actions[sig].app.sa_handler == SIG_DFL && catches_faults(sig)) {
+			struct kernel_action dfl = { 0 };
 
-static int catches_faults(int sig)
-{
-	return sig == SIGSEGV || sig == SIGBUS;
+			set_kernel(sig, &dfl, NULL);
+			afu_sys(SYS_rt_tgsigqueueinfo, afu_sys(SYS_getpid), afu_sys(SYS_gettid), sig, info);
+		}
+		return;
+	}
+	run(sig, info, context);
 }
 
 static int install(int sig, const struct sigaction *act)

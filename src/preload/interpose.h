@@ -42,7 +42,6 @@ enum afu_preload_state {
 extern _Atomic(int) afu_preload_state;
 
 /* Starts the library if nobody has; the state that results. */
-int afu_preload_start(void);
 
 /* What exec must hand on, as environment entries; empty strings while not active. */
 extern char afu_preload_entry[];	/* LD_PRELOAD=... */
@@ -51,11 +50,7 @@ extern char afu_preload_domain_entry[]; /* AFUNIX_DOMAIN=... */
 /* 1 if the process belongs to a domain.  Relaxed: set once, before there are threads. */
 static inline int afu_preload_active(void)
 {
-	int state = atomic_load_explicit(&afu_preload_state, memory_order_relaxed);
-
-	if (__builtin_expect(state == AFU_PRELOAD_NEW, 0))
-		state = afu_preload_start();
-	return state == AFU_PRELOAD_ACTIVE;
+	return atomic_load_explicit(&afu_preload_state, memory_order_relaxed) == AFU_PRELOAD_ACTIVE;
 }
 
 /*

@@ -4,8 +4,8 @@
  * The constructor: finds the real functions, starts the library, and notes what an exec
  * must hand on to stay in the domain, before the program can change its environment.
  *
- * Other libraries' constructors may have come first; the first of their calls that
- * matters starts us then.
+ * Other libraries' constructors may come first.  Their calls go to the kernel: starting
+ * earlier would allocate memory inside the constructor of an allocator.
  */
 #include "preload/interpose.h"
 
@@ -42,14 +42,12 @@ static void note_environment(void)
 		note(afu_preload_entry, PRELOAD, path);
 }
 
-int afu_preload_start(void)
+__attribute__((constructor)) static void start(void)
 {
-	int state = AFU_PRELOAD_NEW;
 	int saved = errno;
 
 	/* Inactive while the library starts: what it calls meanwhile is for the kernel. */
-	if (!atomic_compare_exchange_strong(&afu_preload_state, &state, AFU_PRELOAD_INACTIVE))
-		return state;
+	atomic_store(&afu_preload_state, AFU_PRELOAD_INACTIVE);
 	afu_real_resolve();
 	afu_library_start();
 	if (afu_library_active()) {
@@ -58,10 +56,4 @@ int afu_preload_start(void)
 		afu_preload_standard_streams();
 	}
 	errno = saved;
-	return atomic_load(&afu_preload_state);
-}
-
-__attribute__((constructor)) static void construct(void)
-{
-	afu_preload_start();
 }

@@ -4,9 +4,10 @@
  * Death after each instruction.
  *
  * A child works on rings in shared memory and under their locks, one instruction
- * at a time; after k of them it is killed, for every k that the operation has.
- * What it leaves behind is taken over as the socket room does it: take the lock,
- * and recover if the owner is said to have died.  Then a record is there whole or
+ * at a time.  After each of them a copy of the memory is taken, with the lock marked
+ * as the kernel would mark it; and after some of them, spread evenly, the child is
+ * killed for real.  What is left behind is taken over as the socket room does it: take
+ * the lock, and recover if the owner is said to have died.  Then a record is there whole or
  * not at all, those before and behind it are right, the charges add up and the
  * drained areas are zero.  In the pairs, one end stands still in the middle of its
  * operation while the other end dies and is recovered, and goes on after that.
@@ -27,7 +28,7 @@
 #define SMALL (1u << AFU_RING_SMALL_SHIFT)
 #define LARGE (1u << AFU_RING_LARGE_SHIFT)
 #define LENGTH_MAX 2048
-#define KILLS_MAX 700
+#define KILLS 40
 #define STEPS_MAX 100000
 #define RECORDS_MAX 64
 
@@ -39,6 +40,7 @@ struct shared {
 	struct afu_ring_tx tx;
 	_Alignas(64) struct afu_lock rx_lock;
 	struct afu_ring_rx rx;
+	_Atomic uint32_t done[2]; /* the operation of the child that puts, that takes is over */
 	/* what a child that took a record says */
 	uint32_t took, took_length;
 	char copy[LENGTH_MAX];
@@ -53,11 +55,18 @@ struct scenario {
 	int takes;              /* the child takes the first record instead */
 };
 
-static struct shared *s;
+/* The children work on the first; what s and ring name is looked at. */
+static struct shared *theirs, *copy, *s;
 static struct afu_ring ring;
 static const struct scenario *now;
 static char buffer[LENGTH_MAX];
 static int count_produced;
+
+static void use(struct shared *which)
+{
+	s = which;
+	ring = (struct afu_ring){ { s->small, s->large }, &s->head, &s->mark };
+}
 
 static char content(uint32_t id, size_t i)
 {
@@ -140,6 +149,7 @@ static int take(uint32_t *id, uint32_t *n)
 
 static void prepare(const struct scenario *sc)
 {
+	use(theirs);
 	memset(s, 0, sizeof *s);
 	s->tx.tail = s->tx.seen = s->rx.head = s->rx.released_at = s->head.position = sc->start;
 	s->tx.intent_at = sc->start - 8;
@@ -168,52 +178,61 @@ static void child_takes(void)
 }
 
 /* A child that stands before its first instruction; its pid. */
-static pid_t begin(void (*run)(void))
+static pid_t begin(int takes)
 {
 	pid_t pid;
 	int status;
 
 	fill(CHILDS_ID, now->length);
+	atomic_store(&s->done[takes], 0);
 	pid = tap_fork();
 	NEED(pid >= 0);
 	if (pid == 0) {
 		afu_thread_forked();
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 			_exit(77);
-		raise(SIGSTOP);
-		run();
-		_exit(0);
+		raise(SIGTRAP);
+		__asm__ volatile("int3" : : : "memory");
+		if (takes)
+			child_takes();
+		else
+			child_puts();
+		atomic_store(&s->done[takes], 1);
+		for (;;)
+			pause();
 	}
 	NEED(waitpid(pid, &status, 0) == pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 		tap_skip("ptrace() is not allowed here");
 	NEED(WIFSTOPPED(status));
 	ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)PTRACE_O_EXITKILL);
+	NEED(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0);
+	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
 	return pid;
 }
 
-/* Up to n instructions; how many there were before it ended. */
-static unsigned int step(pid_t pid, unsigned int n, int *ended)
+/* Up to n instructions; how many there were before the operation was over. */
+static unsigned int step(pid_t pid, int takes, unsigned int n, int *ended)
 {
+	unsigned int i;
 	int status;
 
-	*ended = 0;
-	for (unsigned int i = 0; i < n; i++) {
+	for (i = 0; i < n && !atomic_load(&theirs->done[takes]); i++) {
 		NEED(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
 		NEED(waitpid(pid, &status, 0) == pid);
-		if (!WIFSTOPPED(status)) {
-			CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-			*ended = 1;
-			return i;
-		}
+		NEED(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
 	}
-	return n;
+	*ended = (int)atomic_load(&theirs->done[takes]);
+	return i;
 }
 
-static void go_on(pid_t pid)
+/* To the end of the operation at full speed. */
+static void go_on(pid_t pid, int takes)
 {
 	NEED(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0);
-	CHECK_EQ(tap_wait(pid), 0);
+	while (!atomic_load(&theirs->done[takes]))
+		usleep(50);
+	tap_kill(pid);
 }
 
 /* Kills it; whether it held the lock. */
@@ -221,8 +240,7 @@ static int end(pid_t pid, struct afu_lock *lock, int ended)
 {
 	int held = !ended && (atomic_load(&lock->word) & FUTEX_TID_MASK) == (uint32_t)pid;
 
-	if (!ended)
-		tap_kill(pid);
+	tap_kill(pid);
 	return held;
 }
 
@@ -289,8 +307,7 @@ static void check_at_rest(void)
 static void check_order(const struct drained *d, unsigned int first, int may_lack_first, int may_have_childs,
 			int must_have_childs, int later)
 {
-	unsigned int i = 0, id = first;
-	int has_childs;
+	unsigned int i = 0, id = first, has_childs;
 
 	if (may_lack_first && i < d->n && d->id[i] == first + 1)
 		id++;
@@ -328,19 +345,12 @@ static uint64_t lying(unsigned int *records)
 	return sum;
 }
 
-/* One death after k instructions. Whether the child ended before. */
-static int die_at(const struct scenario *sc, unsigned int k)
+/* What must hold once somebody has taken over from a child that was done or was not. */
+static void check_left(const struct scenario *sc, int ended)
 {
 	struct drained d;
 	unsigned int records, taken;
-	int ended, held;
-	pid_t pid;
 
-	prepare(sc);
-	pid = begin(sc->takes ? child_takes : child_puts);
-	step(pid, k, &ended);
-	held = end(pid, sc->takes ? &s->rx_lock : &s->tx_lock, ended);
-	take_over(held, sc->takes);
 	CHECK_EQ(afu_ring_used(&ring, &s->tx), lying(&records));
 	taken = sc->takes && records < sc->before;
 	if (count_produced)
@@ -353,9 +363,65 @@ static int die_at(const struct scenario *sc, unsigned int k)
 	drain(&d);
 	CHECK(d.n == 1 && d.id[0] == LAST_ID);
 	CHECK_EQ(not_zero(), 0);
-	if (tap_failures())
+}
+
+/* A death after k instructions. */
+static void die_at(const struct scenario *sc, unsigned int k)
+{
+	unsigned int failures = tap_failures();
+	int ended, held;
+	pid_t pid;
+
+	prepare(sc);
+	pid = begin(sc->takes);
+	step(pid, sc->takes, k, &ended);
+	held = end(pid, sc->takes ? &s->rx_lock : &s->tx_lock, ended);
+	take_over(held, sc->takes);
+	check_left(sc, ended);
+	if (tap_failures() != failures)
 		tap_note("%s: killed after %u instructions, lock %s", sc->name, k, held ? "held" : "free");
-	return ended;
+}
+
+/* What the kernel does to the lock when its owner dies; see exit_robust_list(). */
+static int mark_dead(pid_t pid, struct afu_lock *lock, struct afu_lock *childs)
+{
+	struct robust_list_head *head = afu_thread()->robust; /* at the same address in the child */
+	uint32_t word = atomic_load(&lock->word);
+	uintptr_t pending;
+
+	if ((word & FUTEX_TID_MASK) != (uint32_t)pid)
+		return 0;
+	pending = (uintptr_t)ptrace(PTRACE_PEEKDATA, pid, &head->list_op_pending, NULL);
+	CHECK_EQ(pending, (uintptr_t)afu_lock_node(afu_thread(), childs));
+	atomic_store(&lock->word, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+	return 1;
+}
+
+/* Death after every instruction, each on a copy.  How many there are. */
+static unsigned int die_in_copies(const struct scenario *sc)
+{
+	unsigned int k, failures = tap_failures();
+	int ended = 0, held;
+	pid_t pid;
+
+	prepare(sc);
+	pid = begin(sc->takes);
+	for (k = 0; k < STEPS_MAX && !ended && tap_failures() < failures + 4; k++) {
+		unsigned int so_far = tap_failures();
+
+		step(pid, sc->takes, 1, &ended);
+		*copy = *theirs;
+		use(copy);
+		held = mark_dead(pid, sc->takes ? &s->rx_lock : &s->tx_lock,
+				 sc->takes ? &theirs->rx_lock : &theirs->tx_lock);
+		take_over(held, sc->takes);
+		check_left(sc, ended);
+		if (tap_failures() != so_far)
+			tap_note("%s: dead after %u instructions, lock %s", sc->name, k + 1, held ? "held" : "free");
+		use(theirs);
+	}
+	tap_kill(pid);
+	return k;
 }
 
 static unsigned int instructions(const struct scenario *sc)
@@ -365,26 +431,25 @@ static unsigned int instructions(const struct scenario *sc)
 	pid_t pid;
 
 	prepare(sc);
-	pid = begin(sc->takes ? child_takes : child_puts);
-	n = step(pid, STEPS_MAX, &ended);
-	if (!ended)
-		tap_kill(pid);
+	pid = begin(sc->takes);
+	n = step(pid, sc->takes, STEPS_MAX, &ended);
+	tap_kill(pid);
 	CHECK(ended);
 	return n;
 }
 
 static void die_everywhere(const struct scenario *sc)
 {
-	unsigned int n = instructions(sc), stride = 1 + n / KILLS_MAX, kills = 0;
+	unsigned int n = die_in_copies(sc), kills = 0, failures = tap_failures();
 
-	for (unsigned int k = 0; k <= n + stride && tap_failures() < 4; k += stride, kills++)
+	for (unsigned int k = 0; k <= n && tap_failures() == failures; k += 1 + n / KILLS, kills++)
 		die_at(sc, k);
-	tap_note("%s: %u instructions, %u deaths", sc->name, n, kills);
+	tap_note("%s: dead after each of %u instructions, %u times for real", sc->name, n, kills);
 }
 
 #define IN_LARGE (UINT64_C(1) << 56)
 
-static const struct scenario puts[] = {
+static const struct scenario plain[] = {
 	{ "put, first record", 0, 0, 0, 20, 0 },
 	{ "put, others before", SMALL * 3 + 8, 3, 50, 20, 0 },
 	{ "put of nothing", 8, 1, 0, 0, 0 },
@@ -421,22 +486,23 @@ static const struct scenario bulk[] = {
 
 static void set_up(void)
 {
-	s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	NEED(s != MAP_FAILED);
-	ring = (struct afu_ring){ { s->small, s->large }, &s->head, &s->mark };
+	theirs = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	copy = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	NEED(theirs != MAP_FAILED && copy != MAP_FAILED);
+	use(theirs);
 	afu_thread();
 }
 
 #define EVERYWHERE(list)                                                                                     \
 	do {                                                                                                 \
 		set_up();                                                                                    \
-		for (size_t i = 0; i < sizeof(list) / sizeof *(list) && tap_failures() < 8; i++)             \
+		for (size_t i = 0; i < sizeof(list) / sizeof *(list); i++)             \
 			die_everywhere(&(list)[i]);                                                          \
 	} while (0)
 
 static void die_in_put(void)
 {
-	EVERYWHERE(puts);
+	EVERYWHERE(plain);
 }
 
 static void die_in_switch(void)
@@ -474,7 +540,7 @@ static void die_in_recovery(const struct scenario *sc)
 {
 	unsigned int n = instructions(sc);
 
-	for (unsigned int i = 0; i < 250 && !tap_failures(); i++) {
+	for (unsigned int i = 0; i < 60 && !tap_failures(); i++) {
 		unsigned int k = (unsigned int)tap_below(n), m = (unsigned int)tap_below(n + n / 2);
 		int ended, held, again;
 		struct drained d;
@@ -482,11 +548,11 @@ static void die_in_recovery(const struct scenario *sc)
 		pid_t pid;
 
 		prepare(sc);
-		pid = begin(sc->takes ? child_takes : child_puts);
-		step(pid, k, &ended);
+		pid = begin(sc->takes);
+		step(pid, sc->takes, k, &ended);
 		end(pid, sc->takes ? &s->rx_lock : &s->tx_lock, ended);
-		pid = begin(sc->takes ? child_takes : child_puts);
-		step(pid, m, &ended);
+		pid = begin(sc->takes);
+		step(pid, sc->takes, m, &ended);
 		held = end(pid, sc->takes ? &s->rx_lock : &s->tx_lock, ended);
 		again = !held && (atomic_load(sc->takes ? &s->rx_lock.word : &s->tx_lock.word) & FUTEX_OWNER_DIED);
 		take_over(held || again, sc->takes);
@@ -507,8 +573,8 @@ static void die_in_recovery(const struct scenario *sc)
 static void die_twice_in_put(void)
 {
 	set_up();
-	die_in_recovery(&puts[1]);
-	die_in_recovery(&puts[4]);
+	die_in_recovery(&plain[1]);
+	die_in_recovery(&plain[4]);
 	die_in_recovery(&switches[0]);
 }
 
@@ -531,21 +597,21 @@ static void pair(const struct scenario *sc, unsigned int a, unsigned int b, int 
 	pid_t still, dead;
 
 	prepare(sc);
-	still = begin(consumer_dies ? child_puts : child_takes);
-	dead = begin(consumer_dies ? child_takes : child_puts);
+	still = begin(!consumer_dies);
+	dead = begin(consumer_dies);
 	if (look_first) {
-		step(still, a, &still_ended);
-		step(dead, b, &dead_ended);
+		step(still, !consumer_dies, a, &still_ended);
+		step(dead, consumer_dies, b, &dead_ended);
 	} else {
-		step(dead, b, &dead_ended);
-		step(still, a, &still_ended);
+		step(dead, consumer_dies, b, &dead_ended);
+		step(still, !consumer_dies, a, &still_ended);
 	}
 	held = end(dead, consumer_dies ? &s->rx_lock : &s->tx_lock, dead_ended);
 	take_over(held, consumer_dies);
 	if (!consumer_dies)
 		put_later();
 	if (!still_ended)
-		go_on(still);
+		go_on(still, !consumer_dies);
 	if (consumer_dies)
 		put_later();
 	if (s->took) {
@@ -591,8 +657,8 @@ static void pairs(int consumer_dies)
 		unsigned int n = instructions(&mixed[i]), m;
 
 		taking.takes = 1;
-		m = instructions(&taking) + 100;
-		for (unsigned int k = 0; k < 300 && !tap_failures(); k++) {
+		m = instructions(&taking) + 20;
+		for (unsigned int k = 0; k < 60 && !tap_failures(); k++) {
 			unsigned int p = (unsigned int)tap_below(n + 10), c = (unsigned int)tap_below(m);
 
 			pair(&mixed[i], consumer_dies ? p : c, consumer_dies ? c : p, consumer_dies, k & 1);

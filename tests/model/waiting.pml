@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * WAIT, WAKE and KICK of src/channel/channel.c on one side's words, and the watchers'
+ * asleep word and bell of src/channel/waiter.c.
+ *
+ * Memory is sequentially consistent but for what a waker publishes: that lies in the
+ * waker's store buffer until its fence, its next read-modify-write, or any moment
+ * before.  There is as much to take as all waiters together want, so in every end
+ * state each of them has got its share; one that sleeps there is a lost wake-up, and
+ * pan reports an invalid end state.
+ *
+ *   two sleepers on IN, one on OUT; two wakers, of which the second also wakes OUT.
+ *   KILLED   the first waker may be killed between any two steps after its publish
+ *   KICK     ... and the broker kicks afterwards
+ *   NEXT     ... and the second waker comes after that death
+ *   WATCHED  the second sleeper is a watcher: a thread in poll(), an epoll instance
+ *   ONE_SHOT the watcher alone takes both, and wakers clear its bit (AFU_WATCH_OUT)
+ * Variants that must fail:
+ *   NO_FENCE, CLEAR_FIRST, PLAIN_CLEAR, NO_VERSION, OR_FIRST
+ *   EARLY    a watcher that enters before it is marked asleep
+ *   LAZY     a watcher that does not announce again while its bit is still set
+ */
+
+#define IN 1
+#define OUT 2
+#define WATCH 4
+
+#ifdef ONE_SHOT
+#define WATCHED
+#endif
+
+byte version, bits; /* the two halves of want: always read and written together */
+byte seq;
+bool item[3];       /* 0, 1: something to receive; 2: room to send */
+bool buffered[3];   /* published, but still in the store buffer of its waker */
+bool sleeping[3];   /* in the futex's queue */
+bool asleep, bell;
+bool over;          /* the first waker is done or dead */
+bool dead;
+
+#define READY(b) ((b == IN && (item[0] || item[1])) || (b == OUT && item[2]))
+
+inline take(b)
+{
+	if
+	:: b == OUT -> item[2] = false
+	:: b == IN && item[0] -> item[0] = false
+	:: b == IN && !item[0] -> item[1] = false
+	fi
+}
+
+inline drain(w)
+{
+	if
+	:: buffered[w] -> item[w] = true; buffered[w] = false
+	:: else
+	fi
+}
+
+inline wake_all()
+{
+	sleeping[0] = false; sleeping[1] = false; sleeping[2] = false
+}
+
+inline announce(b)
+{
+#ifdef OR_FIRST
+	bits = bits | b;
+	version++;
+#else
+#ifndef NO_VERSION
+	version++;
+#endif
+	bits = bits | b;
+#endif
+}
+
+/* The store buffers empty themselves at any moment. */
+active [3] proctype memory()
+{
+end:	do
+	:: atomic { buffered[_pid] -> drain(_pid) }
+	od
+}
+
+proctype sleeper(byte me, bit_)
+{
+	byte s;
+
+	do
+	:: atomic { READY(bit_) -> take(bit_); break }
+	:: else ->
+		s = seq;
+		announce(bit_);
+		if
+		:: READY(bit_)
+		:: else ->
+			atomic { sleeping[me] = (seq == s) };
+			!sleeping[me]
+		fi
+	od
+}
+
+proctype watcher(byte need)
+{
+	do
+	:: need == 0 -> break
+	:: need > 0 ->
+		if
+		:: atomic { READY(IN) -> take(IN); need-- }
+		:: else ->
+#ifndef EARLY
+			asleep = true;
+#endif
+#ifdef LAZY
+			if
+			:: (bits & WATCH) != 0
+			:: else -> announce(WATCH)
+			fi;
+#else
+			announce(WATCH);
+#endif
+#ifdef EARLY
+			asleep = true;
+#endif
+			if
+			:: READY(IN)
+			:: else ->
+				bell;
+				bell = false
+			fi;
+			asleep = false
+		fi
+	od
+}
+
+#ifdef KILLED
+#define STEP if :: mortal -> goto killed :: true fi
+#else
+#define STEP skip
+#endif
+
+#ifdef NO_FENCE
+#define FENCE(w) skip
+#else
+#define FENCE(w) atomic { drain(w) }
+#endif
+
+#ifdef PLAIN_CLEAR
+#define CLEAR d_step { bits = bits & ~gone }
+#else
+#define CLEAR d_step { if :: version == v && bits == b -> bits = bits & ~gone :: else fi }
+#endif
+
+/* WAKE(X, cond) after publishing item w. */
+inline wake(w, cond)
+{
+	buffered[w] = true;
+	STEP;
+	FENCE(w);
+	STEP;
+	d_step { v = version; b = bits; gone = b & cond };
+#ifdef ONE_SHOT
+	d_step { gone = gone | (b & WATCH & (cond << 2)) };
+#endif
+	if
+	:: (b & (cond | (cond << 2))) == 0
+	:: else ->
+		STEP;
+#ifdef CLEAR_FIRST
+		CLEAR;
+		STEP;
+#endif
+		if
+		:: (b & cond) != 0 ->
+			atomic { drain(w); seq++ };
+			STEP;
+			atomic { wake_all() };
+			STEP
+		:: else
+		fi;
+		if
+		:: (b & WATCH & (cond << 2)) != 0 ->
+			if
+			:: asleep -> STEP; bell = true
+			:: else
+			fi;
+			STEP
+		:: else
+		fi;
+#ifndef CLEAR_FIRST
+		atomic { drain(w); CLEAR };
+		STEP
+#endif
+	fi
+}
+
+proctype first(bool mortal)
+{
+	byte v, b, gone;
+
+	wake(0, IN);
+	goto done;
+killed:
+	/* what it has stored is seen before its death is */
+	atomic { drain(0); dead = true };
+done:
+	over = true
+}
+
+proctype second()
+{
+	byte v, b, gone;
+	bool mortal;
+
+#ifdef NEXT
+	over;
+#endif
+	wake(1, IN);
+	wake(2, OUT);
+	goto killed;
+killed:
+	skip
+}
+
+#ifdef KICK
+proctype broker()
+{
+	over;
+	if
+	:: dead ->
+		seq++;
+		atomic { wake_all() };
+		if
+		:: asleep -> bell = true
+		:: else
+		fi
+	:: else
+	fi
+}
+#endif
+
+init
+{
+	atomic {
+#ifdef ONE_SHOT
+		run watcher(2);
+#else
+		run sleeper(0, IN);
+#ifdef WATCHED
+		run watcher(1);
+#else
+		run sleeper(1, IN);
+#endif
+#endif
+		run sleeper(2, OUT);
+		run first(1);
+		run second();
+#ifdef KICK
+		run broker()
+#endif
+	}
+}
