@@ -104,7 +104,7 @@ static int merge(struct polling *p)
 	int ready = 0;
 
 	for (unsigned int i = 0; i < p->n; i++) {
-		if (!afu_fd_ours(p->fds[i].fd)) {
+		if (p->kernel[i].fd >= 0) {
 			if (!afu_fd_epoll(p->fds[i].fd))
 				p->fds[i].revents = 0;
 			p->fds[i].revents = (short)(p->fds[i].revents | p->kernel[i].revents);
