@@ -497,11 +497,12 @@ static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed)
 	}
 }
 
-static int request_connect(int fd, struct afu_sock *s, const struct afu_name *name, int nonblocking)
+static int request_connect(struct afu_sock *s, const struct afu_name *name, int nonblocking)
 {
-	struct afu_request req = { .op = AFU_OP_CONNECT };
+	struct afu_request req = { .op = AFU_OP_CONNECT, .socket = s->id };
 	struct afu_reply reply;
-	int node = -1, err;
+	int node = -1, got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
 
 	if (!nonblocking)
 		req.arg[0] |= AFU_CONNECT_WAIT;
@@ -515,9 +516,13 @@ static int request_connect(int fd, struct afu_sock *s, const struct afu_name *na
 		if (node < 0)
 			return node;
 	}
-	err = call_socket(&req, s->id, node >= 0 ? &node : NULL, &reply);
+	err = afu_domain_call(&req, node >= 0 ? &node : NULL, node >= 0, &reply, got, &n);
 	if (node >= 0)
 		afu_sys_close(node);
+	/* if the view can't be had now, the next call renews it */
+	if (!err && n == 1 && reply.arg[0] == AFU_CONNECTED)
+		afu_view_connected(s, got[0]);
+	close_all(got, n);
 	return err ? err : (int)reply.arg[0];
 }
 
@@ -545,7 +550,7 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	shut = atomic_load(&s->ep->shut);
 	afu_view_get(s);
 	afu_view_leave(th);
-	err = request_connect(fd, s, &name, nonblocking);
+	err = request_connect(s, &name, nonblocking);
 	if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY && !afu_domain_embedded() &&
 	    s->state == AFU_UNCONNECTED)
 		err = afu_moved_connect(s, addr, len);

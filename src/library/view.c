@@ -126,6 +126,24 @@ int afu_view_renew(struct afu_sock *s)
 	return err;
 }
 
+int afu_view_connected(struct afu_sock *s, int channel)
+{
+	struct afu_thread *th = afu_thread();
+	int err = 0;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&renewing);
+	if (afu_sock_stale(s) && s->ep) {
+		err = afu_view_map(s, -1, channel, AFU_CONNECTED, 0);
+		/* connected is for life: the version that stands there now is this state's */
+		if (!err)
+			s->version = atomic_load(&s->ep->version);
+	}
+	afu_plock_release(&renewing);
+	afu_thread_leave(th);
+	return err;
+}
+
 struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err)
 {
 	for (;;) {

@@ -35,6 +35,8 @@ struct afu_sock *afu_view_new(uint64_t id, int type);
 int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, uint32_t side);
 /* Fetches state and channel anew.  0 or negative errno. */
 int afu_view_renew(struct afu_sock *s);
+/* The broker said that s is connected now, with this channel; side 0.  0 or negative errno. */
+int afu_view_connected(struct afu_sock *s, int channel);
 /* A view that never came into the table. */
 void afu_view_free(struct afu_sock *s);
 

@@ -36,8 +36,19 @@ bool item[3];       /* 0, 1: something to receive; 2: room to send */
 bool buffered[3];   /* published, but still in the store buffer of its waker */
 bool sleeping[3];   /* in the futex's queue */
 bool asleep, bell;
+/*
+ * Only whether two values are equal counts, so both counts stand still while nobody
+ * remembers one: the same states in fewer guises.
+ */
+byte versions, seqs; /* how many remember one */
 bool over;          /* the first waker is done or dead */
 bool dead;
+
+#ifdef ONE_SHOT
+#define CLEARED(b) (b | (b << 2))
+#else
+#define CLEARED(b) b
+#endif
 
 #define READY(b) ((b == IN && (item[0] || item[1])) || (b == OUT && item[2]))
 
@@ -63,14 +74,50 @@ inline wake_all()
 	sleeping[0] = false; sleeping[1] = false; sleeping[2] = false
 }
 
+inline new_version()
+{
+	d_step {
+		if
+		:: versions > 0 -> version++
+		:: else
+		fi
+	}
+}
+
+inline forget_version()
+{
+	versions--; v = 0; b = 0; gone = 0;
+	if
+	:: versions == 0 -> version = 0
+	:: else
+	fi
+}
+
+inline new_seq()
+{
+	if
+	:: seqs > 0 -> seq++
+	:: else
+	fi
+}
+
+inline forget_seq()
+{
+	seqs--; s = 0;
+	if
+	:: seqs == 0 -> seq = 0
+	:: else
+	fi
+}
+
 inline announce(b)
 {
 #ifdef OR_FIRST
 	bits = bits | b;
-	version++;
+	new_version();
 #else
 #ifndef NO_VERSION
-	version++;
+	new_version();
 #endif
 	bits = bits | b;
 #endif
@@ -91,12 +138,12 @@ proctype sleeper(byte me, bit_)
 	do
 	:: atomic { READY(bit_) -> take(bit_); break }
 	:: else ->
-		s = seq;
+		d_step { s = seq; seqs++ };
 		announce(bit_);
 		if
-		:: READY(bit_)
+		:: d_step { READY(bit_) -> forget_seq() }
 		:: else ->
-			atomic { sleeping[me] = (seq == s) };
+			d_step { sleeping[me] = (seq == s); forget_seq() };
 			!sleeping[me]
 		fi
 	od
@@ -148,9 +195,9 @@ proctype watcher(byte need)
 #endif
 
 #ifdef PLAIN_CLEAR
-#define CLEAR d_step { bits = bits & ~gone }
+#define CLEAR bits = bits & ~gone
 #else
-#define CLEAR d_step { if :: version == v && bits == b -> bits = bits & ~gone :: else fi }
+#define CLEAR if :: version == v && bits == b -> bits = bits & ~gone :: else fi
 #endif
 
 /* WAKE(X, cond) after publishing item w. */
@@ -160,23 +207,20 @@ inline wake(w, cond)
 	STEP;
 	FENCE(w);
 	STEP;
-	d_step { v = version; b = bits; gone = b & cond };
-#ifdef ONE_SHOT
-	d_step { gone = gone | (b & WATCH & (cond << 2)) };
-#endif
+	d_step { v = version; b = bits; versions++; gone = b & CLEARED(cond) };
 	if
-	:: (b & (cond | (cond << 2))) == 0
+	:: (b & (cond | (cond << 2))) == 0 -> d_step { forget_version() }
 	:: else ->
 		STEP;
 #ifdef CLEAR_FIRST
-		CLEAR;
+		d_step { drain(w); CLEAR };
 		STEP;
 #endif
 		if
 		:: (b & cond) != 0 ->
-			atomic { drain(w); seq++ };
+			d_step { drain(w); new_seq() };
 			STEP;
-			atomic { wake_all() };
+			d_step { wake_all() };
 			STEP
 		:: else
 		fi;
@@ -190,9 +234,10 @@ inline wake(w, cond)
 		:: else
 		fi;
 #ifndef CLEAR_FIRST
-		atomic { drain(w); CLEAR };
-		STEP
+		d_step { drain(w); CLEAR };
+		STEP;
 #endif
+		d_step { forget_version() }
 	fi
 }
 
@@ -204,7 +249,14 @@ proctype first(bool mortal)
 	goto done;
 killed:
 	/* what it has stored is seen before its death is */
-	atomic { drain(0); dead = true };
+	d_step {
+		drain(0);
+		dead = true;
+		if
+		:: b != 0 -> forget_version()
+		:: else
+		fi
+	};
 done:
 	over = true
 }
@@ -230,8 +282,8 @@ proctype broker()
 	over;
 	if
 	:: dead ->
-		seq++;
-		atomic { wake_all() };
+		d_step { new_seq() };
+		d_step { wake_all() };
 		if
 		:: asleep -> bell = true
 		:: else

@@ -59,8 +59,8 @@ def check(model, defines, compiler):
             return 'the compiler stopped', out
         _, out = run(['./pan', '-m200000', '-w20'], directory)
         summary = re.search(r'errors: (\d+)', out)
-        remarks = ' '.join(re.findall(r'([\d.e+]+ states, stored|pan: reached max.*|pan:\d+: .*)', out))
-        if not summary or 'max search depth too small' in out or 'out of memory' in out:
+        remarks = ' '.join(re.findall(r'([\d.e+]+ states, stored|pan:\d+: .*)', out))
+        if not summary or 'max search depth too small' in out or 'out of memory' in out or 'reached' in out:
             return 'the search was cut short', out
         if summary.group(1) == '0':
             return HOLDS, remarks
