@@ -17,6 +17,7 @@ const struct afu_cause_row afu_causes[AFU_CAUSES] = {
 int afu_refuse(enum afu_cause cause)
 {
 	afu_thread_self.refusal.cause = (uint16_t)cause;
+	afu_thread_self.refusal.error = (uint16_t)afu_causes[cause].error;
 	afu_thread_self.refusal.detail[0] = 0;
 	return -afu_causes[cause].error;
 }
@@ -27,6 +28,7 @@ int afu_refuse_as(enum afu_cause cause, int error, const char *detail)
 	size_t n = 0;
 
 	to->cause = (uint16_t)cause;
+	to->error = (uint16_t)error;
 	for (; detail && detail[n] && n + 1 < sizeof to->detail; n++)
 		to->detail[n] = detail[n];
 	to->detail[n] = 0;

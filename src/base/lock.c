@@ -13,9 +13,9 @@ int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th, int64_t deadl
 		uint32_t w = atomic_load_explicit(&lock->word, memory_order_relaxed); /* checked by the CAS */
 		struct timespec slice = { 0, SLICE_NS };
 
-		/* tid 0 with OWNER_DIED: the kernel's mark.  Our own tid: an owner of that number is dead. */
-		if ((w & FUTEX_TID_MASK) == 0 || (w & FUTEX_OWNER_DIED)) {
-			int died = (w & FUTEX_OWNER_DIED) != 0;
+		/* OWNER_DIED: the kernel's mark.  Our own tid: we don't hold it, so an owner of that number is dead. */
+		if ((w & FUTEX_TID_MASK) == 0 || (w & FUTEX_OWNER_DIED) || (w & FUTEX_TID_MASK) == th->tid) {
+			int died = w != 0;
 
 			if (atomic_compare_exchange_strong_explicit(&lock->word, &w, th->tid,
 								    memory_order_acquire, memory_order_relaxed))

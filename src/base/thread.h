@@ -23,7 +23,8 @@
 
 struct afu_cause_state {
 	uint16_t cause;
-	char detail[254];
+	uint16_t error;
+	char detail[252];
 };
 
 struct afu_thread {

@@ -348,18 +348,33 @@ static int fetch_own(uint64_t id, int *page, int *bell)
 	return 0;
 }
 
+/* More watchers than a side has slots: rare, and a bell is only a hint. */
+static void ring_everybody(struct afu_side *side)
+{
+	struct afu_client *c, *next;
+
+	HASH_ITER(hh, ringing->clients, c, next)
+	{
+		for (unsigned int i = 0; i < c->bells; i++) {
+			if (c->bell[i] >= 0)
+				afu_bell_ring(c->bell[i]);
+		}
+	}
+}
+
 void afu_broker_rings(struct afu_broker *b)
 {
 	static const struct afu_waiter_ops fetching = { NULL, fetch_own };
 
 	ringing = b;
 	afu_waiter_ops = &fetching;
+	afu_watch_overflow = ring_everybody;
 }
 
-/* Rings everybody that holds the other end of the caller's connection. */
+/* Rings everybody that holds the caller's end of the connection, or the other one. */
 static enum afu_cause op_ring(struct call *c)
 {
-	const struct bsock *s = c->socket, *other = s->conn ? s->conn->end[1 - s->side] : NULL;
+	const struct bsock *s = c->socket, *other = c->req->arg[0] ? s : s->conn ? s->conn->end[1 - s->side] : NULL;
 
 	for (unsigned int i = 0; other && i < other->holders; i++) {
 		struct afu_client *h;

@@ -24,23 +24,23 @@ enum afu_op {
 	AFU_OP_BIND_BEGIN,   /* socket */
 	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
 	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind */
-	AFU_OP_LISTEN,       /* socket; arg 0: backlog.  Reply: fd: channel */
+	AFU_OP_LISTEN,       /* socket; arg 0: backlog, arg 1: AFU_SIDE_RSHUT if it was shut before.  Reply: fd: channel */
 	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; data: abstract address, or fd: O_PATH.  Reply: arg 0: state; fd: channel */
 	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
 	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
 	AFU_OP_NAME,         /* socket; arg 0: 1 for the peer's.  Reply: data: address */
-	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid */
+	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid, arg 2: 1 if anybody was recorded */
 	AFU_OP_SHUTDOWN,     /* socket that listens; arg 0: how + 1 */
 	AFU_OP_SYNC,         /* nothing: what was closed before is closed after */
 	AFU_OP_WAITER,       /* arg 0: index; fd: bell */
 	AFU_OP_FETCH,        /* arg 0: waiter id.  Reply: fds: status page, bell */
-	AFU_OP_RING,         /* socket: ring every process that holds its peer */
+	AFU_OP_RING,         /* socket: ring every process that holds its peer; arg 0: 1 for its own holders */
 	AFU_OPS,
 };
 
 enum {
 	AFU_CONNECT_WAIT = 1, /* the caller will wait for room in the backlog */
-	AFU_CONNECT_PASS = 2, /* it has SO_PASSCRED or SO_PASSPIDFD on: bind automatically */
+	AFU_CONNECT_PASS = 2, /* it has SO_PASSCRED on: bind automatically */
 };
 
 struct afu_request {

@@ -177,6 +177,7 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 	seq = atomic_load(&own->seq);
 	atomic_fetch_add(&own->want, 16);
 	atomic_fetch_or(&own->want, w->bit);
+	atomic_thread_fence(memory_order_seq_cst); /* the look that follows is after; x86 needs it not */
 	if (w->ready(w->arg))
 		return 0;
 	err = interrupted(th, w);

@@ -19,9 +19,6 @@
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
 #endif
-#ifndef RWF_NOWAIT
-#define RWF_NOWAIT 0x00000008
-#endif
 
 /* Somebody's bell as we know it.  Never freed: a reader may still hold it. */
 struct bell {
@@ -200,7 +197,8 @@ int afu_bell_ring(int fd)
 	long err;
 
 	if (!atomic_load_explicit(&old_kernel, memory_order_relaxed)) {
-		err = afu_sys(SYS_pwritev2, fd, &iov, 1, -1, -1, RWF_NOWAIT | RWF_NOSIGNAL);
+		/* the descriptor itself is non-blocking; RWF_NOWAIT is not for a pipe that was opened by path */
+		err = afu_sys(SYS_pwritev2, fd, &iov, 1, -1, -1, RWF_NOSIGNAL);
 		if (err != -EOPNOTSUPP && err != -EINVAL)
 			return err < 0 ? (int)err : 0;
 		atomic_store_explicit(&old_kernel, 1, memory_order_relaxed);
@@ -289,6 +287,14 @@ int afu_waiter_own(uint64_t id)
 	       atomic_load(&own.words[index].generation) == (id & 0xffff);
 }
 
+void afu_waiters_ring_all(void)
+{
+	for (uint32_t i = 0; i < own.used; i++) {
+		if (atomic_load(&own.words[i].asleep))
+			afu_bell_ring(own.waiters[i].bell_write);
+	}
+}
+
 int afu_waiter_notify(uint64_t id)
 {
 	struct afu_thread *th;
@@ -346,7 +352,11 @@ void afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted)
 			break;
 		vacant = AFU_CHANNEL_WATCHERS;
 	}
-	if ((atomic_load(&side->want) & wanted) != wanted) {
+	/*
+	 * WATCH_IN stays; WATCH_OUT is taken away by the waker that rang for it, maybe only now: the
+	 * version must move for each announcement, or that waker would take away this one too.
+	 */
+	if ((wanted & AFU_WATCH_OUT) || (atomic_load(&side->want) & wanted) != wanted) {
 		atomic_fetch_add(&side->want, 16);
 		atomic_fetch_or(&side->want, wanted);
 	}

@@ -67,6 +67,9 @@ int afu_bell_ring(int bell_write);
 /* Rings the waiter's bell if it is asleep.  0, or -ESRCH if there is no such waiter any more. */
 int afu_waiter_notify(uint64_t id);
 
+/* Rings every waiter of this process that is asleep. */
+void afu_waiters_ring_all(void);
+
 /* Whether the id names a waiter of this process that still exists. */
 int afu_waiter_own(uint64_t id);
 

@@ -11,7 +11,7 @@
 #include "cli/cli.h"
 
 #include "base/sys.h"
-#include "daemon/domain_path.h"
+#include "gate/domain_path.h"
 #include "daemon/server.h"
 
 #include <errno.h>

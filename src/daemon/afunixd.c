@@ -3,7 +3,7 @@
 /*
  * afunixd NAME: serves a lasting domain in the foreground until SIGTERM or SIGINT.
  */
-#include "daemon/domain_path.h"
+#include "gate/domain_path.h"
 #include "daemon/server.h"
 
 #include <errno.h>

@@ -6,6 +6,8 @@
 #include "broker/broker.h"
 
 #include <fcntl.h>
+#include <linux/stat.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -156,6 +158,40 @@ static int send_reply(const struct link *l, const struct afu_reply *reply, struc
 	return ret == (long)sizeof *reply ? 0 : -1;
 }
 
+static void *close_in_thread(void *fd)
+{
+	afu_sys_close((int)(intptr_t)fd);
+	return NULL;
+}
+
+/*
+ * Closes what a client sent.  Closing a lingering TCP socket or a file of a hostile
+ * filesystem can take as long as its owner likes; only what is known not to wait is
+ * closed here, the rest in a thread that may.
+ */
+static void close_foreign(int fd)
+{
+	long flags = afu_sys(SYS_fcntl, fd, F_GETFL);
+	pthread_attr_t attr;
+	struct statx st;
+	pthread_t thread;
+	int failed;
+
+	if ((flags >= 0 && (flags & O_PATH)) ||
+	    (afu_sys(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	     (S_ISFIFO(st.stx_mode) || (S_ISREG(st.stx_mode) && afu_sys(SYS_fcntl, fd, F_GET_SEALS) >= 0)))) {
+		afu_sys_close(fd);
+		return;
+	}
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 65536);
+	failed = pthread_create(&thread, &attr, close_in_thread, (void *)(intptr_t)fd);
+	pthread_attr_destroy(&attr);
+	if (failed)
+		afu_sys_close(fd);
+}
+
 /* One request.  -1: the link is at its end. */
 static int serve(struct afu_server *s, struct link *l)
 {
@@ -197,7 +233,7 @@ static int serve(struct afu_server *s, struct link *l)
 	}
 	for (unsigned int i = 0; i < n; i++) {
 		if (fds[i] >= 0)
-			afu_sys_close(fds[i]);
+			close_foreign(fds[i]);
 	}
 	return err;
 }

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/sys.h"
 #include "channel/waiter.h"
+#include "gate/domain_path.h"
 #include "library/process.h"
 #include "library/signal.h"
 #include "library/table.h"
@@ -82,6 +83,10 @@ static int fetch(uint64_t id, int *page, int *bell)
 /* More watchers than slots on a channel of ours: the broker rings whoever holds that end. */
 static void overflow(struct afu_side *side)
 {
+	if (embedded) {
+		afu_waiters_ring_all();
+		return;
+	}
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		const struct afu_sock *s = afu_fd_sock((int)fd);
 
@@ -221,7 +226,6 @@ void afu_library_start(void)
 int afunix_attach(const char *domain)
 {
 	char path[108];
-	const char *dir = getenv("AFUNIX_RUNTIME_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
 	struct stat st;
 	int err;
 
@@ -230,14 +234,8 @@ int afunix_attach(const char *domain)
 		return (int)afu_return(-EBUSY);
 	}
 	if (domain && domain[0] != '/' && domain[0] != '@') {
-		if (!*domain || strchr(domain, '/'))
+		if (afu_domain_path(domain, path, sizeof path) < 0)
 			return (int)afu_return(-EINVAL);
-		if (dir)
-			snprintf(path, sizeof path, "%s/%s", dir, domain);
-		else if (afu_sys(SYS_geteuid) == 0 || !xdg)
-			snprintf(path, sizeof path, "/run/afunix/%s", domain);
-		else
-			snprintf(path, sizeof path, "%s/afunix/%s", xdg, domain);
 		domain = path;
 	}
 	if (domain && domain[0] == '/' && afu_sys(SYS_newfstatat, AT_FDCWD, domain, &st, 0) < 0)
@@ -262,7 +260,7 @@ const struct afunix_cause *afunix_cause(void)
 
 	if (!state->cause)
 		return NULL;
-	last.error = afu_causes[state->cause].error;
+	last.error = state->error;
 	last.id = afu_causes[state->cause].id;
 	last.calls = afu_causes[state->cause].calls;
 	last.text = afu_causes[state->cause].text;

@@ -478,7 +478,8 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 
 	if (ep->waiter) {
 		afu_epoll_watch(ep, ep->waiter->id);
-		atomic_fetch_add(&ep->waiter->word->asleep, 1); /* seq_cst: before the look that follows */
+		atomic_fetch_add(&ep->waiter->word->asleep, 1);
+		atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	}
 	if (!any_ready(w))
 		err = afu_wait_kernel(w->th, ep->waiter, fds, 1, deadline, mask, sig_seq);

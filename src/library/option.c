@@ -7,6 +7,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "library/domain.h"
+#include "library/option.h"
 #include "library/table.h"
 #include "library/view.h"
 
@@ -356,4 +357,34 @@ int afunix_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 	if (afu_copy(value, &v, room) || afu_copy(len, &room, sizeof room))
 		return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
 	return 0;
+}
+
+static void replay(int fd, int name, const void *value, size_t size)
+{
+	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, name, value, size);
+}
+
+void afu_option_replay(const struct afu_sock *s, int fd)
+{
+	struct timeval receive = timeout_of(s->ep->rcvtimeo_ns), send = timeout_of(s->ep->sndtimeo_ns);
+	int half = (int)(s->ep->sndbuf / 2), lowat = (int)s->ep->rcvlowat, peek = atomic_load(&s->ep->peek_off);
+
+	/* the kernel doubles what it is given */
+	if (s->ep->sndbuf != BUFFER_DEFAULT)
+		replay(fd, SO_SNDBUF, &half, sizeof half);
+	half = s->ep->option[SO_RCVBUF] / 2;
+	if (half)
+		replay(fd, SO_RCVBUF, &half, sizeof half);
+	if (lowat != 1)
+		replay(fd, SO_RCVLOWAT, &lowat, sizeof lowat);
+	if (peek != -1)
+		replay(fd, SO_PEEK_OFF, &peek, sizeof peek);
+	replay(fd, SO_RCVTIMEO, &receive, sizeof receive);
+	replay(fd, SO_SNDTIMEO, &send, sizeof send);
+	for (int name = 0; name < AFU_OPTIONS; name++) {
+		int value = s->ep->option[name] + options[name].start;
+
+		if ((options[name].kind == FLAG || options[name].kind == KEEP) && s->ep->option[name])
+			replay(fd, name, &value, sizeof value);
+	}
 }

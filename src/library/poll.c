@@ -175,7 +175,8 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 		if (w) {
 			watch(p, w->id, first);
 			first = 0;
-			atomic_fetch_add(&w->word->asleep, 1); /* seq_cst: before the look that follows */
+			atomic_fetch_add(&w->word->asleep, 1);
+			atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 		}
 		ready = look(p) ? 0 : 1;
 		if (!ready) {

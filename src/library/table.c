@@ -96,7 +96,6 @@ int afu_table_hide(int fd)
 
 int afu_fd_make_room(int fd)
 {
-	/* Only the numbers move; who uses them looks them up under locks that this would need: refuse. */
 	return afu_fd_hidden(fd) ? -EBADF : 0;
 }
 
@@ -118,8 +117,10 @@ void afu_table_forked(void)
 {
 	lock = (struct afu_plock){ 0 };
 	for (unsigned int fd = 0; fd < top; fd++) {
-		/* the child closes what was hidden: bells, control channel */
-		if (afu_fd_hidden((int)fd))
+		/* what was hidden is the parent's: bells, control channel, sockets in use by its threads */
+		if (afu_fd_hidden((int)fd)) {
+			afu_sys_close((int)fd);
 			afu_table_set((int)fd, 0);
+		}
 	}
 }

@@ -70,7 +70,7 @@ static inline void afu_fd_forget(int fd)
 		afu_fd_forget_slow(fd);
 }
 
-/* The application wants this very number: moves a hidden descriptor of ours elsewhere. 0 or negative errno. */
+/* Whether the application may have this very number: -EBADF if a descriptor of ours is there, else 0. */
 int afu_fd_make_room(int fd);
 
 /* 1 if this process belongs to a domain by its environment. */

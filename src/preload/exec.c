@@ -18,18 +18,6 @@
 
 #define LIBRARY "libafunix-preload.so"
 
-/*
- * The library's chance to show the broker what a child will hold or what survives the
- * exec.  Weak until the library has it.
- */
-extern void afu_library_share(void) __attribute__((weak));
-
-static void share(void)
-{
-	if (afu_library_share && afu_preload_active())
-		afu_library_share();
-}
-
 struct environment {
 	char *const *envp;
 	void *map; /* NULL if envp is the caller's own */
@@ -125,7 +113,6 @@ AFU_INTERPOSE(int, execve, const char *path, char *const argv[], char *const env
 
 	if (error)
 		return afu_preload_fail(error);
-	share();
 	AFU_REAL(execve)(path, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -138,7 +125,6 @@ AFU_INTERPOSE(int, execvpe, const char *file, char *const argv[], char *const en
 
 	if (error)
 		return afu_preload_fail(error);
-	share();
 	AFU_REAL(execvpe)(file, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -151,7 +137,6 @@ AFU_INTERPOSE(int, execveat, int dir, const char *path, char *const argv[], char
 
 	if (error)
 		return afu_preload_fail(error);
-	share();
 	AFU_REAL(execveat)(dir, path, argv, e.envp, flags);
 	environment_end(&e);
 	return -1;
@@ -164,7 +149,6 @@ AFU_INTERPOSE(int, fexecve, int fd, char *const argv[], char *const envp[])
 
 	if (error)
 		return afu_preload_fail(error);
-	share();
 	AFU_REAL(fexecve)(fd, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -246,7 +230,6 @@ AFU_INTERPOSE(int, posix_spawn, pid_t *pid, const char *path, const posix_spawn_
 
 	if (r)
 		return r;
-	share();
 	r = AFU_REAL(posix_spawn)(pid, path, actions, attr, argv, e.envp);
 	environment_end(&e);
 	return r;
@@ -260,7 +243,6 @@ AFU_INTERPOSE(int, posix_spawnp, pid_t *pid, const char *file, const posix_spawn
 
 	if (r)
 		return r;
-	share();
 	r = AFU_REAL(posix_spawnp)(pid, file, actions, attr, argv, e.envp);
 	environment_end(&e);
 	return r;
@@ -275,7 +257,6 @@ AFU_INTERPOSE(int, pidfd_spawn, int *pidfd, const char *path, const posix_spawn_
 
 	if (r)
 		return r;
-	share();
 	r = AFU_REAL(pidfd_spawn)(pidfd, path, actions, attr, argv, e.envp);
 	if (r == 0)
 		afu_preload_fresh(*pidfd);
@@ -291,7 +272,6 @@ AFU_INTERPOSE(int, pidfd_spawnp, int *pidfd, const char *file, const posix_spawn
 
 	if (r)
 		return r;
-	share();
 	r = AFU_REAL(pidfd_spawnp)(pidfd, file, actions, attr, argv, e.envp);
 	if (r == 0)
 		afu_preload_fresh(*pidfd);
@@ -304,7 +284,6 @@ AFU_INTERPOSE(int, system, const char *command)
 {
 	int r;
 
-	share();
 	r = AFU_REAL(system)(command);
 	if (command && r != -1 && afu_preload_active())
 		afu_library_reaped();
@@ -315,7 +294,6 @@ AFU_INTERPOSE(FILE *, popen, const char *command, const char *mode)
 {
 	FILE *stream;
 
-	share();
 	stream = AFU_REAL(popen)(command, mode);
 	if (stream)
 		afu_preload_fresh(AFU_REAL(fileno)(stream));

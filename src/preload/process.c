@@ -3,8 +3,8 @@
 /*
  * Processes: forking and reaping.
  *
- * Every fork goes through afunix_fork(), which tells the broker that there may now be a
- * second holder.  vfork() is fork(): a child on its parent's memory would edit the
+ * Every fork goes through afunix_fork(): the child attaches to the domain as itself when
+ * it first uses a socket.  vfork() is fork(): a child on its parent's memory would edit the
  * parent's table.  A wait that reaped a child returns only after the child's sockets
  * are closed, as it is in the kernel.
  */

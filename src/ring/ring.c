@@ -7,6 +7,8 @@
 #define AREA_SHIFT 56
 #define POSITION_MASK ((UINT64_C(1) << AREA_SHIFT) - 1)
 #define HEADER 8u
+/* No position: positions are multiples of 8. */
+#define NOWHERE UINT64_C(1)
 
 enum { KIND_DATA = 1, KIND_SWITCH = 2 };
 
@@ -68,6 +70,12 @@ static void erase(const struct afu_ring *r, uint64_t at, uint64_t n)
 	memset(r->area[area] + from, 0, part);
 	if (part < n)
 		memset(r->area[area], 0, n - part);
+}
+
+/* Tells the record at a position from those around it, in both areas. */
+static uint32_t partial_tag(uint64_t at)
+{
+	return (uint32_t)(at >> 3 & 0x7fffffff) | (uint32_t)area_of(at) << 31;
 }
 
 int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx)
@@ -147,9 +155,8 @@ int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, struct afu_it
 		return err;
 	}
 	commit(r, tx, tail, header_make(tail, n, KIND_DATA, flags), tail + need, charge);
-	atomic_store_explicit(&r->mark->produced,
-			      atomic_load_explicit(&r->mark->produced, memory_order_relaxed) + 1,
-			      memory_order_release);
+	atomic_store_explicit(&r->mark->produced, tail + need, memory_order_release);
+	/* release: who sees it sees the record */
 	return 0;
 }
 
@@ -199,9 +206,17 @@ static void give_back(const struct afu_ring *r, uint64_t head, uint64_t released
 static void consume(const struct afu_ring *r, struct afu_ring_rx *rx, uint64_t at, uint64_t next, uint64_t n,
 		    uint32_t charge)
 {
-	rx->released += charge;
+	uint64_t released = rx->released + charge;
+
+	/* at any moment, released counts for the head that released_at names, or for none */
+	rx->released_at = NOWHERE;
+	atomic_signal_fence(memory_order_seq_cst);
+	rx->released = released;
+	atomic_signal_fence(memory_order_seq_cst);
 	rx->released_at = next;
 	atomic_store_explicit(&rx->head, next, memory_order_release); /* the commit */
+	if (atomic_load_explicit(&rx->partial, memory_order_relaxed)) /* ours: the lock orders it */
+		atomic_store_explicit(&rx->partial, 0, memory_order_relaxed);
 	erase(r, at, n);
 	give_back(r, next, rx->released);
 }
@@ -221,19 +236,26 @@ int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_
 	}
 	if (kind <= 0)
 		return kind;
+	rec->ahead = size_of(area_of(at));
 	partial = atomic_load_explicit(&rx->partial, memory_order_relaxed); /* as head */
-	if ((uint32_t)(partial >> 32) == (uint32_t)at && (uint32_t)partial <= rec->length)
+	if ((uint32_t)(partial >> 32) == partial_tag(at) && (uint32_t)partial <= rec->length)
 		rec->offset = (uint32_t)partial;
 	return 1;
 }
 
 int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec)
 {
-	uint64_t at = rec->at + extent(rec->length);
-	int kind = look(r, at, rec);
+	uint64_t step = extent(rec->length), at = rec->at + step;
+	int kind;
 
-	if (kind == KIND_SWITCH)
+	if (step >= rec->ahead)
+		return 0;
+	rec->ahead -= step;
+	kind = look(r, at, rec);
+	if (kind == KIND_SWITCH) {
+		rec->ahead = size_of(1);
 		kind = look(r, UINT64_C(1) << AREA_SHIFT, rec);
+	}
 	return kind > 0 ? 1 : kind;
 }
 
@@ -252,7 +274,7 @@ int afu_ring_read(const struct afu_ring *r, const struct afu_ring_record *rec, u
 
 void afu_ring_advance(struct afu_ring_rx *rx, const struct afu_ring_record *rec, uint32_t offset)
 {
-	atomic_store_explicit(&rx->partial, (uint64_t)(uint32_t)rec->at << 32 | offset, memory_order_relaxed);
+	atomic_store_explicit(&rx->partial, (uint64_t)partial_tag(rec->at) << 32 | offset, memory_order_relaxed);
 	/* relaxed: the lock orders it; position and offset go in one store, so a kill tears nothing */
 }
 
@@ -275,6 +297,7 @@ void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
 	if (next != tail)
 		tx->charged_after = tx->charged_before;
 	tx->seen = head;
+	atomic_store_explicit(&r->mark->produced, tail, memory_order_release);
 	erase(r, tail, room(r, tx, tail, size_of(area_of(tail))));
 }
 
@@ -282,13 +305,21 @@ void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
 {
 	uint64_t head = atomic_load_explicit(&rx->head, memory_order_acquire);
 	uint64_t peer_head = atomic_load_explicit(&r->head->position, memory_order_acquire);
-	uint64_t behind = area_of(peer_head) == area_of(head) ? head - peer_head : 0;
+	uint64_t behind = head - peer_head;
 
 	if (rx->released_at != head)
 		rx->released = atomic_load_explicit(&r->head->released, memory_order_acquire);
 	rx->released_at = head;
+	if (area_of(head) && !area_of(peer_head)) {
+		/* it died on the way through a switch: nothing of the small area is needed any more */
+		erase(r, 0, size_of(0));
+		peer_head = UINT64_C(1) << AREA_SHIFT;
+		behind = head - peer_head;
+	}
 	if (behind && behind <= size_of(area_of(head)))
 		erase(r, peer_head, behind);
+	if ((uint32_t)(atomic_load_explicit(&rx->partial, memory_order_relaxed) >> 32) != partial_tag(head))
+		atomic_store_explicit(&rx->partial, 0, memory_order_relaxed); /* ours: the lock orders it */
 	give_back(r, head, rx->released);
 }
 

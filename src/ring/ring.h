@@ -58,7 +58,7 @@ static_assert(sizeof(struct afu_ring_head) == 64, "one cache line");
 
 /* Producer's cache line. */
 struct afu_ring_mark {
-	_Atomic uint64_t produced; /* (p) counts records: whether something came since, for edge triggers */
+	_Atomic uint64_t produced; /* (p) the tail: whether something came since, for edge triggers */
 	uint8_t pad[56];
 };
 static_assert(sizeof(struct afu_ring_mark) == 64, "one cache line");
@@ -76,7 +76,7 @@ struct afu_ring_tx {
 /* The consumer's positions; in its endpoint page, under its lock. */
 struct afu_ring_rx {
 	_Atomic uint64_t head;    /* as tail */
-	_Atomic uint64_t partial; /* low half of head's position, and how much of that record is consumed */
+	_Atomic uint64_t partial; /* which record is consumed in part, and how much of it; 0: none */
 	uint64_t released;        /* what the head will say ... */
 	uint64_t released_at;     /* ... once head is this */
 };
@@ -94,6 +94,7 @@ struct afu_ring_record {
 	uint32_t length; /* of the payload, bytes */
 	uint32_t offset; /* of them consumed already */
 	uint32_t flags;  /* 12 bits of the socket room's */
+	uint64_t ahead;  /* how far afu_ring_next() may still go: a lap at most, whatever stands there */
 };
 
 /* Whether there is a record at the head.  Needs no lock; may be out of date. */

@@ -6,7 +6,8 @@
  * A send is cut into buffers of at most 36,544 bytes as in the kernel; each is
  * queued whole.  A buffer is admitted while the charge of what is queued is below
  * SO_SNDBUF, and charged as the kernel charges it, so the same number of sends
- * fits.  A writer that slept goes on when three quarters are drained.
+ * fits.  A writer that sleeps is woken when three quarters are drained; one that
+ * spins goes on at a half.
  */
 #include "socket/sock.h"
 
@@ -376,7 +377,7 @@ size_t afu_sock_unread(struct afu_sock *s, struct afu_thread *th)
 	if (s->state != AFU_CONNECTED)
 		return 0;
 	afu_thread_enter(th);
-	if (lock_rx(s, th, AFU_NEVER) == 0) {
+	if (lock_rx(s, th, afu_clock_ns() + LOCK_PATIENCE_NS) == 0) {
 		for (int found = afu_ring_front(&s->in, &s->ep->rx, &rec); found > 0; found = afu_ring_next(&s->in, &rec))
 			sum += rec.length - rec.offset;
 		afu_lock_release(&s->ep->rx_lock, th);

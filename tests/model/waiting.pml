@@ -14,7 +14,8 @@
  *   KILLED   the first waker may be killed between any two steps after its publish
  *   KICK     ... and the broker kicks afterwards
  *   NEXT     ... and the second waker comes after that death
- *   WATCHED  the second sleeper is a watcher: a thread in poll(), an epoll instance
+ *   WATCHED  the second sleeper is a watcher: a thread in poll(), an epoll instance;
+ *            nobody sleeps on OUT, lest there be too many states
  *   ONE_SHOT the watcher alone takes both, and wakers clear its bit (AFU_WATCH_OUT)
  * Variants that must fail:
  *   NO_FENCE, CLEAR_FIRST, PLAIN_CLEAR, NO_VERSION, OR_FIRST
@@ -26,8 +27,8 @@
 #define OUT 2
 #define WATCH 4
 
-#ifdef ONE_SHOT
-#define WATCHED
+#if !defined(WATCHED)
+#define SENDER
 #endif
 
 byte version, bits; /* the two halves of want: always read and written together */
@@ -45,9 +46,9 @@ bool over;          /* the first waker is done or dead */
 bool dead;
 
 #ifdef ONE_SHOT
-#define CLEARED(b) (b | (b << 2))
+#define CLEARED(b) ((b) | ((b) << 2))
 #else
-#define CLEARED(b) b
+#define CLEARED(b) (b)
 #endif
 
 #define READY(b) ((b == IN && (item[0] || item[1])) || (b == OUT && item[2]))
@@ -110,6 +111,16 @@ inline forget_seq()
 	fi
 }
 
+/* The store buffers empty themselves at any moment. */
+active proctype memory()
+{
+end:	do
+	:: d_step { buffered[0] -> drain(0) }
+	:: d_step { buffered[1] -> drain(1) }
+	:: d_step { buffered[2] -> drain(2) }
+	od
+}
+
 inline announce(b)
 {
 #ifdef OR_FIRST
@@ -123,30 +134,23 @@ inline announce(b)
 #endif
 }
 
-/* The store buffers empty themselves at any moment. */
-active [3] proctype memory()
-{
-end:	do
-	:: atomic { buffered[_pid] -> drain(_pid) }
-	od
-}
-
+/* The look before the sequence is read decides nothing, so the two are one step. */
 proctype sleeper(byte me, bit_)
 {
 	byte s;
 
 	do
-	:: atomic { READY(bit_) -> take(bit_); break }
-	:: else ->
-		d_step { s = seq; seqs++ };
+	:: d_step { READY(bit_) -> take(bit_) }; break
+	:: d_step { !READY(bit_) -> s = seq; seqs++ };
 		announce(bit_);
 		if
 		:: d_step { READY(bit_) -> forget_seq() }
-		:: else ->
+		:: d_step { !READY(bit_) -> skip };
 			d_step { sleeping[me] = (seq == s); forget_seq() };
 			!sleeping[me]
 		fi
-	od
+	od;
+end:	false
 }
 
 proctype watcher(byte need)
@@ -155,15 +159,15 @@ proctype watcher(byte need)
 	:: need == 0 -> break
 	:: need > 0 ->
 		if
-		:: atomic { READY(IN) -> take(IN); need-- }
-		:: else ->
+		:: d_step { READY(IN) -> take(IN); need-- }
+		:: d_step { !READY(IN) -> skip };
 #ifndef EARLY
 			asleep = true;
 #endif
 #ifdef LAZY
 			if
 			:: (bits & WATCH) != 0
-			:: else -> announce(WATCH)
+			:: (bits & WATCH) == 0 -> announce(WATCH)
 			fi;
 #else
 			announce(WATCH);
@@ -173,25 +177,20 @@ proctype watcher(byte need)
 #endif
 			if
 			:: READY(IN)
-			:: else ->
-				bell;
-				bell = false
+			:: d_step { !READY(IN) -> skip };
+				d_step { bell -> bell = false }
 			fi;
 			asleep = false
 		fi
-	od
+	od;
+end:	false
 }
 
+/* One step of a waker, instead of which it may be killed. */
 #ifdef KILLED
-#define STEP if :: mortal -> goto killed :: true fi
+#define STEP if :: mortal -> goto killed ::
 #else
-#define STEP skip
-#endif
-
-#ifdef NO_FENCE
-#define FENCE(w) skip
-#else
-#define FENCE(w) atomic { drain(w) }
+#define STEP if ::
 #endif
 
 #ifdef PLAIN_CLEAR
@@ -200,44 +199,39 @@ proctype watcher(byte need)
 #define CLEAR if :: version == v && bits == b -> bits = bits & ~gone :: else fi
 #endif
 
-/* WAKE(X, cond) after publishing item w. */
+/* WAKE(X, cond) after publishing item w.  Read-modify-writes empty the store buffer. */
 inline wake(w, cond)
 {
 	buffered[w] = true;
-	STEP;
-	FENCE(w);
-	STEP;
-	d_step { v = version; b = bits; versions++; gone = b & CLEARED(cond) };
+#ifndef NO_FENCE
+	STEP d_step { drain(w) } fi;
+#endif
+	STEP d_step { v = version; b = bits; versions++; gone = b & CLEARED(cond) } fi;
 	if
-	:: (b & (cond | (cond << 2))) == 0 -> d_step { forget_version() }
-	:: else ->
-		STEP;
+	:: d_step { (b & (cond | (cond << 2))) == 0 -> forget_version() }
+	:: (b & (cond | (cond << 2))) != 0 ->
 #ifdef CLEAR_FIRST
-		d_step { drain(w); CLEAR };
-		STEP;
+		STEP d_step { drain(w); CLEAR } fi;
 #endif
 		if
 		:: (b & cond) != 0 ->
-			d_step { drain(w); new_seq() };
-			STEP;
-			d_step { wake_all() };
-			STEP
-		:: else
+			STEP d_step { drain(w); new_seq() } fi;
+			STEP d_step { wake_all() } fi
+		:: (b & cond) == 0
 		fi;
 		if
 		:: (b & WATCH & (cond << 2)) != 0 ->
 			if
-			:: asleep -> STEP; bell = true
-			:: else
-			fi;
-			STEP
-		:: else
+			:: asleep -> STEP bell = true fi
+			:: !asleep
+			fi
+		:: (b & WATCH & (cond << 2)) == 0
 		fi;
 #ifndef CLEAR_FIRST
-		d_step { drain(w); CLEAR };
-		STEP;
-#endif
+		STEP d_step { drain(w); CLEAR; forget_version() } fi
+#else
 		d_step { forget_version() }
+#endif
 	fi
 }
 
@@ -246,50 +240,51 @@ proctype first(bool mortal)
 	byte v, b, gone;
 
 	wake(0, IN);
-	goto done;
-killed:
-	/* what it has stored is seen before its death is */
+	over = true;
+	goto end;
+killed:	skip; /* what it has stored is seen before its death is */
 	d_step {
 		drain(0);
 		dead = true;
+		over = true;
 		if
-		:: b != 0 -> forget_version()
+		:: v + b + gone > 0 -> forget_version()
 		:: else
 		fi
 	};
-done:
-	over = true
+end:	false
 }
 
-proctype second()
+proctype second(bool mortal)
 {
 	byte v, b, gone;
-	bool mortal;
 
 #ifdef NEXT
 	over;
 #endif
 	wake(1, IN);
+#ifdef SENDER
 	wake(2, OUT);
-	goto killed;
-killed:
-	skip
+#endif
+	goto end;
+killed:	assert(false);
+end:	false
 }
 
 #ifdef KICK
 proctype broker()
 {
-	over;
 	if
 	:: dead ->
 		d_step { new_seq() };
 		d_step { wake_all() };
 		if
 		:: asleep -> bell = true
-		:: else
+		:: !asleep
 		fi
-	:: else
-	fi
+	:: over && !dead
+	fi;
+end:	false
 }
 #endif
 
@@ -306,11 +301,14 @@ init
 		run sleeper(1, IN);
 #endif
 #endif
+#ifdef SENDER
 		run sleeper(2, OUT);
-		run first(1);
-		run second();
+#endif
+		run first(true);
+		run second(false);
 #ifdef KICK
 		run broker()
 #endif
-	}
+	};
+end:	false
 }

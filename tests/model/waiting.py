@@ -57,13 +57,14 @@ def check(model, defines, compiler):
                         directory)
         if code:
             return 'the compiler stopped', out
-        _, out = run(['./pan', '-m200000', '-w20'], directory)
+        _, out = run(['./pan', '-m200000', '-w23'], directory)
         summary = re.search(r'errors: (\d+)', out)
         remarks = ' '.join(re.findall(r'([\d.e+]+ states, stored|pan:\d+: .*)', out))
-        if not summary or 'max search depth too small' in out or 'out of memory' in out or 'reached' in out:
-            return 'the search was cut short', out
+        if not summary:
+            return 'pan stopped', out
         if summary.group(1) == '0':
-            return HOLDS, remarks
+            cut = 'Search not completed' in out or 'max search depth too small' in out
+            return ('the search was cut short', out) if cut else (HOLDS, remarks)
         if 'invalid end state' not in out:
             return 'an error of another kind', out
         _, trail = run(['spin', *flags, '-t', '-p', '-g', os.path.basename(model)], directory)

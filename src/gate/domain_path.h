@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /* Where a lasting domain's control socket stands. */
-#ifndef AFU_DAEMON_DOMAIN_PATH_H
-#define AFU_DAEMON_DOMAIN_PATH_H
+#ifndef AFU_GATE_DOMAIN_PATH_H
+#define AFU_GATE_DOMAIN_PATH_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
-#include "daemon/domain_path.h"
+#include "gate/domain_path.h"
 
 #include <errno.h>
 #include <stdio.h>
