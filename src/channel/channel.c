@@ -12,7 +12,7 @@
 #define SPIN_MAX_NS 60000
 #define PREEMPTED_NS 15000
 #define LOOKS_PER_CLOCK 16
-#define SPIN_BACKOFF_MAX 6
+#define SPIN_BACKOFF_MAX 5
 
 const _Atomic uint32_t *afu_alive;
 
@@ -121,7 +121,10 @@ int afu_spin(struct afu_thread *th, const _Atomic uint32_t *peer_cpu, int (*read
 			afu_relax();
 		}
 		now = afu_clock_ns();
-		if (now - last > PREEMPTED_NS || now - begin > spin->budget_ns || now >= deadline)
+		/* preempted: whoever did it will do it again; sleep, but that says nothing about the peer */
+		if (now - last > PREEMPTED_NS)
+			return 0;
+		if (now - begin > spin->budget_ns || now >= deadline)
 			break;
 		if (atomic_load_explicit(peer_cpu, memory_order_relaxed) == here ||
 		    atomic_load_explicit(&th->sig_seq, memory_order_relaxed) != sigs)

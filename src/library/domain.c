@@ -182,37 +182,56 @@ int afu_library_active(void)
 	return gate && !embedded;
 }
 
-/* Tokens that came over exec: memfds of our name; the broker says whether they are what they seem. */
-static void recognise_inherited(void)
+/* A token by its looks; the broker says whether it is what it seems. */
+static int looks_like_token(int fd)
 {
 	char path[32], name[64];
+	struct stat st;
+	long n;
 
-	for (int fd = 0; fd < (int)afu_table_size; fd++) {
-		struct stat st;
-		long n;
+	if (afu_sys(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != AFU_ENDPOINT_SIZE)
+		return 0;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	n = afu_sys(SYS_readlinkat, AT_FDCWD, path, name, sizeof name - 1);
+	if (n <= 0)
+		return 0;
+	name[n] = 0;
+	return strncmp(name, "/memfd:" AFU_ENDPOINT_NAME, sizeof "/memfd:" AFU_ENDPOINT_NAME - 1) == 0;
+}
 
-		if (afu_sys(SYS_fcntl, fd, F_GETFL) < 0) {
-			/* numbers are dense at first; skip quickly through what is empty */
-			int gap = 0;
+/* As getdents64(2) gives it. */
+struct directory_entry {
+	uint64_t inode;
+	int64_t next;
+	uint16_t length;
+	uint8_t type;
+	char name[];
+};
 
-			while (gap < 1024 && fd + 1 < (int)afu_table_size && afu_sys(SYS_fcntl, fd + 1, F_GETFL) < 0) {
-				fd++;
-				gap++;
-			}
-			if (gap == 1024)
-				return;
-			continue;
+/* Tokens that came over exec: all open descriptors are looked at. */
+static void recognise_inherited(void)
+{
+	_Alignas(struct directory_entry) char buf[4096];
+	int dir = (int)afu_sys(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long n;
+
+	if (dir < 0)
+		return;
+	while ((n = afu_sys(SYS_getdents64, dir, buf, sizeof buf)) > 0) {
+		for (long at = 0; at < n;) {
+			const struct directory_entry *e = (const void *)(buf + at);
+			int fd = 0;
+
+			at += e->length;
+			if (e->name[0] == '.')
+				continue;
+			for (const char *c = e->name; *c >= '0' && *c <= '9'; c++)
+				fd = 10 * fd + *c - '0';
+			if (fd != dir && fd < (int)afu_table_size && looks_like_token(fd))
+				afu_view_recognise(fd);
 		}
-		if (afu_sys(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != AFU_ENDPOINT_SIZE)
-			continue;
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		n = afu_sys(SYS_readlinkat, AT_FDCWD, path, name, sizeof name - 1);
-		if (n <= 0)
-			continue;
-		name[n] = 0;
-		if (strncmp(name, "/memfd:" AFU_ENDPOINT_NAME, sizeof "/memfd:" AFU_ENDPOINT_NAME - 1) == 0)
-			afu_view_recognise(fd);
 	}
+	afu_sys_close(dir);
 }
 
 void afu_library_start(void)
