@@ -6,9 +6,12 @@
 #include "base/relax.h"
 
 #define SLICE_NS 200000
+#define PATIENCE_NS 1000000
 
-int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th, int64_t deadline)
+int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th)
 {
+	int64_t deadline = afu_clock_ns() + PATIENCE_NS;
+
 	for (unsigned int round = 0;; round++) {
 		uint32_t w = atomic_load_explicit(&lock->word, memory_order_relaxed); /* checked by the CAS */
 		struct timespec slice = { 0, SLICE_NS };
@@ -31,7 +34,7 @@ int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th, int64_t deadl
 
 			if (head)
 				head->list_op_pending = NULL;
-			return -EAGAIN;
+			return -EBUSY;
 		}
 		if (!(w & FUTEX_WAITERS) &&
 		    !atomic_compare_exchange_strong_explicit(&lock->word, &w, w | FUTEX_WAITERS,

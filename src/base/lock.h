@@ -59,13 +59,14 @@ static inline void *afu_lock_node(const struct afu_thread *th, struct afu_lock *
 }
 
 /* Slow half of afu_lock_acquire(). */
-int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th, int64_t deadline);
+int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th);
 
 /*
- * 0: held.  1: held, and the owner before died holding it.  -EAGAIN: the deadline
- * (ns, monotonic) passed; a live owner holds it or somebody scribbled on the word.
+ * 0: held.  1: held, and the owner before died holding it.  -EBUSY after 1 ms: a live
+ * owner holds it, or is stopped, or somebody scribbled on the word.  The caller leaves
+ * its critical section, so that handlers run, before it tries again.
  */
-static inline int afu_lock_acquire(struct afu_lock *lock, struct afu_thread *th, int64_t deadline)
+static inline int afu_lock_acquire(struct afu_lock *lock, struct afu_thread *th)
 {
 	struct robust_list_head *head = th->robust;
 	uint32_t free = 0;
@@ -76,7 +77,7 @@ static inline int afu_lock_acquire(struct afu_lock *lock, struct afu_thread *th,
 	if (atomic_compare_exchange_strong_explicit(&lock->word, &free, th->tid, memory_order_acquire,
 						    memory_order_relaxed))
 		return 0; /* acquire: pairs with the release in afu_lock_release() */
-	return afu_lock_contend(lock, th, deadline);
+	return afu_lock_contend(lock, th);
 }
 
 static inline void afu_lock_release(struct afu_lock *lock, struct afu_thread *th)

@@ -13,6 +13,14 @@
 #endif
 
 int (*afu_hide)(int fd);
+void (*afu_unhide)(int fd);
+
+void afu_close_hidden(int fd)
+{
+	if (afu_unhide)
+		afu_unhide(fd);
+	afu_sys_close(fd);
+}
 
 int afu_memory_make(const char *name, size_t size)
 {

@@ -16,6 +16,9 @@
  * returns the new one; NULL in a process that has no application.
  */
 extern int (*afu_hide)(int fd);
+/* Closes such a descriptor; the number is the application's again. */
+extern void (*afu_unhide)(int fd);
+void afu_close_hidden(int fd);
 
 /* A new one of the given size; a close-on-exec descriptor or negative errno. */
 int afu_memory_make(const char *name, size_t size);

@@ -78,31 +78,41 @@ void afu_thread_deliver(struct afu_thread *th)
 	afu_sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &mask, 0, sizeof mask);
 }
 
+static int named_by_another(const struct afu_thread *self, const void *object)
+{
+	const struct afu_thread *th;
+	int named = 0;
+
+	afu_plock_acquire(&registry_lock);
+	for (th = registry.next; th != &registry; th = th->next) {
+		/* acquire: pairs with the release that clears it */
+		named |= th != self &&
+			 (atomic_load_explicit(&th->hazard, memory_order_acquire) == object ||
+			  atomic_load_explicit(&th->bell_hazard, memory_order_acquire) == object);
+	}
+	afu_plock_release(&registry_lock);
+	return named;
+}
+
 void afu_thread_quiesce(const void *object)
 {
 	struct afu_thread *self = afu_thread();
-	struct afu_thread *th;
 
+	if (registry_count <= 1)
+		return; /* a thread that begins now finds the object unpublished */
 	afu_thread_enter(self);
-	afu_plock_acquire(&registry_lock);
-	if (registry_count > 1) {
-		/*
-		 * The other threads store their hazard without a fence; this makes each
-		 * of them pass one now.
-		 */
-		if (!have_membarrier || afu_sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0)
-			afu_sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-		for (th = registry.next; th != &registry; th = th->next) {
-			while (th != self &&
-			       atomic_load_explicit(&th->hazard, memory_order_acquire) == object) {
-				/* acquire: pairs with the release that clears it */
-				struct timespec tick = { 0, 20000 };
+	/*
+	 * The other threads store their hazard without a fence; this makes each of them
+	 * pass one now.
+	 */
+	if (!have_membarrier || afu_sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0)
+		afu_sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	/* not under the registry's lock: one of them may be on its way here for another object */
+	while (named_by_another(self, object)) {
+		struct timespec tick = { 0, 20000 };
 
-				afu_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, 0);
-			}
-		}
+		afu_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, 0);
 	}
-	afu_plock_release(&registry_lock);
 	afu_thread_leave(self);
 }
 

@@ -31,6 +31,7 @@ struct afu_thread {
 	uint32_t depth;
 	_Atomic uint32_t deferred;    /* a handler was put off; its signal is blocked and pending */
 	const void *_Atomic hazard;
+	const void *_Atomic bell_hazard; /* the same for the directory of bells; channel/waiter.c */
 	_Atomic uint32_t sig_seq;     /* a futex: counts handlers that ran in this thread */
 	uint32_t sig_norestart;       /* one of them was installed without SA_RESTART */
 	int32_t bell;                 /* write end to ring when a handler ran just before a sleep; -1 */

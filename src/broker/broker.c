@@ -14,6 +14,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint32_t read_setting(const char *path, uint32_t otherwise)
@@ -46,6 +47,19 @@ static int make_book(struct afu_broker *b)
 	return afu_memory_seal_writes(b->book);
 }
 
+static dev_t device_of_pipes(void)
+{
+	struct stat st = { 0 };
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return 0;
+	fstat(fds[0], &st);
+	close(fds[0]);
+	close(fds[1]);
+	return st.st_dev;
+}
+
 struct afu_broker *afu_broker_new(const void *secret, size_t length)
 {
 	struct afu_broker *b = calloc(1, sizeof *b);
@@ -63,6 +77,7 @@ struct afu_broker *afu_broker_new(const void *secret, size_t length)
 	if (b->inotify >= 0 && afu_hide)
 		b->inotify = afu_hide(b->inotify);
 	b->book = -1;
+	b->pipes = device_of_pipes();
 	if (b->inotify < 0 || make_book(b) < 0) {
 		afu_broker_free(b);
 		return NULL;
@@ -127,6 +142,7 @@ void afu_broker_client_groups(struct afu_client *c, const gid_t *groups, unsigne
 
 void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c)
 {
+	afu_waiters_forget(c->process);
 	for (unsigned int i = 0; i < c->bells; i++) {
 		if (c->bell[i] >= 0)
 			close(c->bell[i]);
@@ -161,6 +177,8 @@ static enum afu_cause attach(struct call *c)
 		return AFU_CAUSE_IDENTITY;
 	if (c->client->attached)
 		return AFU_CAUSE_REQUEST_FORM;
+	if ((fcntl(c->fds[0], F_GET_SEALS) & (F_SEAL_GROW | F_SEAL_SHRINK)) != (F_SEAL_GROW | F_SEAL_SHRINK))
+		return AFU_CAUSE_REQUEST_FORM;
 	c->client->page = take_fd(c, 0);
 	c->client->attached = 1;
 	c->reply->arg[0] = c->client->process;
@@ -187,7 +205,7 @@ static enum afu_cause make_socket(struct call *c, struct bsock **to)
 		afu_connection_close(c->b, s);
 		return cause ? cause : AFU_CAUSE_DOMAIN_FULL;
 	}
-	afu_bsock_hold(s, c->client);
+	afu_bsock_hold(c->b, s, c->client);
 	afu_call_give(c, token, 0);
 	*to = s;
 	return AFU_CAUSE_NONE;
@@ -261,7 +279,7 @@ static enum afu_cause op_show(struct call *c)
 	s = afu_store_shown(c->b, c->fds[0]);
 	if (!s)
 		return AFU_CAUSE_NOT_A_SOCKET;
-	afu_bsock_hold(s, c->client);
+	afu_bsock_hold(c->b, s, c->client);
 	c->socket = s;
 	c->reply->socket = s->id;
 	afu_call_give(c, s->memory, 1);
@@ -283,11 +301,36 @@ static enum afu_cause op_sync(struct call *c)
 	return AFU_CAUSE_NONE; /* the work was done before the request was looked at */
 }
 
+static int reopen_bell(int fd)
+{
+	char path[32];
+
+	/* a fresh open file description: nobody can clear its O_NONBLOCK for others */
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 && afu_hide ? afu_hide(fd) : fd;
+}
+
+/*
+ * The write end of an anonymous pipe and nothing else: it is opened again with the
+ * broker's rights, which must not reach any file of the caller's choice.
+ */
+static int is_bell(const struct afu_broker *b, int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) == O_WRONLY && fstat(fd, &st) == 0 &&
+	       S_ISFIFO(st.st_mode) && st.st_dev == b->pipes;
+}
+
 static enum afu_cause op_waiter(struct call *c)
 {
 	uint64_t index = c->req->arg[0];
+	int bell;
 
-	if (c->n != 1 || index >= AFU_WAITERS || (index < c->client->bells && c->client->bell[index] >= 0))
+	if (c->n != 1 || !is_bell(c->b, c->fds[0]) || index >= AFU_WAITERS ||
+	    (index < c->client->bells && c->client->bell[index] >= 0))
 		return AFU_CAUSE_REQUEST_FORM;
 	if (index >= c->client->bells) {
 		unsigned int room = (unsigned int)index + 8;
@@ -300,7 +343,10 @@ static enum afu_cause op_waiter(struct call *c)
 		c->client->bell = more;
 		c->client->bells = room;
 	}
-	c->client->bell[index] = take_fd(c, 0);
+	bell = reopen_bell(c->fds[0]);
+	if (bell < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	c->client->bell[index] = bell;
 	return AFU_CAUSE_NONE;
 }
 
@@ -318,14 +364,11 @@ static enum afu_cause op_fetch(struct call *c)
 {
 	unsigned int index;
 	const struct afu_client *other = bell_of(c->b, c->req->arg[0], &index);
-	char path[32];
 	int fd;
 
 	if (!other)
 		return AFU_CAUSE_IDENTITY;
-	/* a fresh open file description: nobody can clear O_NONBLOCK for the others */
-	snprintf(path, sizeof path, "/proc/self/fd/%d", other->bell[index]);
-	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	fd = reopen_bell(other->bell[index]);
 	if (fd < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
 	afu_call_give(c, other->page, 1);

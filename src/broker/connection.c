@@ -249,19 +249,21 @@ enum afu_cause afu_connection_accept(struct call *c)
 	s = l->queue;
 	if (!s)
 		return l->shut_read ? AFU_CAUSE_ACCEPT_SHUT : AFU_CAUSE_ACCEPT_EMPTY;
-	cause = s->memory < 0 ? afu_store_socket(c->b, s) : AFU_CAUSE_NONE;
+	cause = afu_store_socket(c->b, s);
 	if (cause)
 		return cause;
 	token = afu_store_token(s);
-	if (token < 0)
+	if (token < 0) {
+		afu_store_undo(c->b, s);
 		return AFU_CAUSE_DOMAIN_FULL;
+	}
 	DL_DELETE(l->queue, s);
 	l->pending--;
 	publish_pending(l, 0);
 	s->listener = NULL;
 	s->embryo = 0;
 	afu_store_state(s);
-	afu_bsock_hold(s, c->client);
+	afu_bsock_hold(c->b, s, c->client);
 	admit(l, 1);
 	c->reply->socket = s->id;
 	c->reply->length = s->conn->name[0].length;

@@ -98,6 +98,7 @@ struct afu_broker {
 	uint32_t next_process;
 	uint32_t somaxconn, sndbuf;
 	int inotify;
+	dev_t pipes; /* where anonymous pipes live */
 	int book;
 	_Atomic uint32_t *alive;
 	struct bsock *by_id, *by_watch, *by_inode, *by_name;
@@ -122,6 +123,8 @@ void afu_call_give(struct call *c, int fd, int ours);
 
 /* store.c: memory, tokens, the end of a token. */
 enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s);
+/* Takes back what afu_store_socket() did. */
+void afu_store_undo(struct afu_broker *b, struct bsock *s);
 int afu_store_token(const struct bsock *s);
 void afu_store_state(struct bsock *s);
 enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to);
@@ -129,7 +132,7 @@ void afu_store_conn_unref(struct conn *conn);
 struct bsock *afu_store_shown(struct afu_broker *b, int fd);
 struct bsock *afu_bsock_new(struct afu_broker *b, int type);
 void afu_store_trust(struct afu_broker *b, struct bsock *s);
-void afu_bsock_hold(struct bsock *s, const struct afu_client *c);
+void afu_bsock_hold(struct afu_broker *b, struct bsock *s, const struct afu_client *c);
 int afu_bsock_held(const struct bsock *s, const struct afu_client *c);
 
 /* name.c */

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 
 /* A token that stays open this long after a close has a second description somewhere. */
 #define DOUBT_NS INT64_C(2000000000)
+/* How many are looked at in one go: they cost every request. */
+#define DOUBT_LOOKS 16
 
 static void fd_path(char path[32], int fd)
 {
@@ -35,10 +38,27 @@ struct bsock *afu_bsock_new(struct afu_broker *b, int type)
 	return s;
 }
 
-void afu_bsock_hold(struct bsock *s, const struct afu_client *c)
+/* Processes that are gone hold nothing. */
+static void forget_dead_holders(struct afu_broker *b, struct bsock *s)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < s->holders; i++) {
+		const struct afu_client *c;
+
+		HASH_FIND(hh, b->clients, &s->holder[i], sizeof s->holder[i], c);
+		if (c)
+			s->holder[kept++] = s->holder[i];
+	}
+	s->holders = kept;
+}
+
+void afu_bsock_hold(struct afu_broker *b, struct bsock *s, const struct afu_client *c)
 {
 	if (afu_bsock_held(s, c))
 		return;
+	if (s->holders == s->holders_room)
+		forget_dead_holders(b, s);
 	if (s->holders == s->holders_room) {
 		unsigned int room = s->holders_room ? 2 * s->holders_room : 2;
 		uint32_t *more = realloc(s->holder, room * sizeof *more);
@@ -60,6 +80,21 @@ int afu_bsock_held(const struct bsock *s, const struct afu_client *c)
 	return 0;
 }
 
+static enum afu_cause drop_memory(struct bsock *s, enum afu_cause cause)
+{
+	close(s->memory);
+	s->memory = -1;
+	return cause;
+}
+
+void afu_store_undo(struct afu_broker *b, struct bsock *s)
+{
+	HASH_DELETE(by_watch, b->by_watch, s);
+	inotify_rm_watch(b->inotify, s->watch);
+	s->watch = -1;
+	drop_memory(s, AFU_CAUSE_NONE);
+}
+
 enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 {
 	struct afu_endpoint page;
@@ -67,8 +102,10 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	char path[32];
 
 	s->memory = afu_memory_make(AFU_ENDPOINT_NAME, AFU_ENDPOINT_SIZE);
-	if (s->memory < 0 || fstat(s->memory, &st) < 0)
+	if (s->memory < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
+	if (fstat(s->memory, &st) < 0)
+		return drop_memory(s, AFU_CAUSE_DOMAIN_FULL);
 	memset(&page, 0, sizeof page);
 	page.magic = AFU_ENDPOINT_MAGIC;
 	page.type = (uint32_t)s->type;
@@ -79,11 +116,11 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	page.peek_off = -1;
 	page.rcvtimeo_ns = page.sndtimeo_ns = AFU_NEVER;
 	if (pwrite(s->memory, &page, sizeof page, 0) != (ssize_t)sizeof page)
-		return AFU_CAUSE_NO_MEMORY;
+		return drop_memory(s, AFU_CAUSE_NO_MEMORY);
 	fd_path(path, s->memory);
 	s->watch = inotify_add_watch(b->inotify, path, IN_CLOSE_WRITE);
 	if (s->watch < 0)
-		return AFU_CAUSE_DOMAIN_FULL;
+		return drop_memory(s, AFU_CAUSE_DOMAIN_FULL);
 	HASH_ADD(by_watch, b->by_watch, watch, sizeof s->watch, s);
 	return AFU_CAUSE_NONE;
 }
@@ -149,6 +186,9 @@ struct bsock *afu_store_shown(struct afu_broker *b, int fd)
 	 * The watch descriptor tells whether this is one of our inodes: inode numbers
 	 * wrap, and contents can be forged.
 	 */
+	/* a memfd: a path walk into it asks no filesystem of the caller's */
+	if (fcntl(fd, F_GET_SEALS) < 0)
+		return NULL;
 	fd_path(path, fd);
 	watch = inotify_add_watch(b->inotify, path, IN_CLOSE_WRITE);
 	if (watch < 0)
@@ -173,6 +213,8 @@ static int still_held(const struct bsock *s)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 1;
+	/* somebody who opens it meanwhile breaks the lease: the signal for that must do nothing */
+	fcntl(fd, F_SETSIG, SIGURG);
 	held = fcntl(fd, F_SETLEASE, F_RDLCK) < 0;
 	close(fd);
 	return held;
@@ -186,6 +228,13 @@ void afu_store_trust(struct afu_broker *b, struct bsock *s)
 	s->doubted_ns = 0;
 }
 
+static void doubt(struct afu_broker *b, struct bsock *s)
+{
+	if (!s->doubted_ns)
+		DL_APPEND2(b->doubted, s, doubted_prev, doubted_next);
+	s->doubted_ns = afu_clock_ns();
+}
+
 /*
  * A token's description was closed.  The kernel tells so a moment before it stops
  * counting the description as open for writing, so a token that still seems held
@@ -197,16 +246,15 @@ static void check(struct afu_broker *b, struct bsock *s)
 		afu_connection_close(b, s);
 		return;
 	}
-	if (!s->doubted_ns)
-		DL_APPEND2(b->doubted, s, doubted_prev, doubted_next);
-	s->doubted_ns = afu_clock_ns();
+	doubt(b, s);
 }
 
 static void check_doubted(struct afu_broker *b)
 {
 	struct bsock *s = b->doubted;
+	int looks = DOUBT_LOOKS;
 
-	while (s) {
+	while (s && looks--) {
 		struct bsock *next = s->doubted_next;
 
 		if (!still_held(s)) {
@@ -215,8 +263,13 @@ static void check_doubted(struct afu_broker *b)
 			s = b->doubted;
 			continue;
 		}
-		if (afu_clock_ns() - s->doubted_ns > DOUBT_NS)
+		if (afu_clock_ns() - s->doubted_ns > DOUBT_NS) {
 			afu_store_trust(b, s);
+		} else {
+			/* to the end of the line: the others have their turn */
+			DL_DELETE2(b->doubted, s, doubted_prev, doubted_next);
+			DL_APPEND2(b->doubted, s, doubted_prev, doubted_next);
+		}
 		s = next;
 	}
 }
@@ -240,8 +293,9 @@ void afu_broker_drain(struct afu_broker *b)
 
 			at += (ssize_t)(sizeof *e + e->len);
 			if (e->mask & IN_Q_OVERFLOW) {
+				/* events were lost: everything is in doubt, and looked at by the clock */
 				HASH_ITER(by_watch, b->by_watch, s, next)
-				check(b, s);
+				doubt(b, s);
 				break;
 			}
 			if (!(e->mask & IN_CLOSE_WRITE))

@@ -13,6 +13,8 @@
 #define PREEMPTED_NS 15000
 #define LOOKS_PER_CLOCK 16
 #define SPIN_BACKOFF_MAX 5
+/* Fruitless rounds before somebody is taken to scribble. */
+#define ROUNDS 64
 
 const _Atomic uint32_t *afu_alive;
 
@@ -55,14 +57,21 @@ int afu_alive_lost(void)
 
 static void ring_watchers(struct afu_side *side)
 {
+	int unreached = 0;
+
 	for (unsigned int i = 0; i < AFU_CHANNEL_WATCHERS; i++) {
 		uint64_t id = atomic_load_explicit(&side->watcher[i], memory_order_acquire);
 
 		/* acquire: pairs with the release in afu_watch() */
-		if (id && afu_waiter_notify(id) < 0)
+		int err = id ? afu_waiter_notify(id) : 0;
+
+		if (err == -ESRCH)
 			atomic_compare_exchange_strong(&side->watcher[i], &id, 0);
+		unreached |= err == -EAGAIN;
 	}
-	if (atomic_load_explicit(&side->flags, memory_order_relaxed) & AFU_SIDE_OVERFLOW && afu_watch_overflow)
+	if (atomic_load_explicit(&side->flags, memory_order_relaxed) & AFU_SIDE_OVERFLOW)
+		unreached = 1; /* relaxed: set before the want bit that led here */
+	if (unreached && afu_watch_overflow)
 		afu_watch_overflow(side);
 }
 
@@ -175,13 +184,16 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 	int err;
 
 	afu_publish_cpu(own);
-	if (w->peer && afu_spin(th, &w->peer->cpu, w->ready, w->arg, w->deadline))
+	if (w->rounds <= ROUNDS && w->peer && afu_spin(th, &w->peer->cpu, w->ready, w->arg, w->deadline)) {
+		w->rounds++;
 		return 0;
+	}
 	seq = atomic_load(&own->seq);
 	atomic_fetch_add(&own->want, 16);
 	atomic_fetch_or(&own->want, w->bit);
 	atomic_thread_fence(memory_order_seq_cst); /* the look that follows is after; x86 needs it not */
-	if (w->ready(w->arg))
+	/* a peer that keeps it ready without giving anything gets no more than these looks at full speed */
+	if (w->ready(w->arg) && w->rounds++ < ROUNDS)
 		return 0;
 	err = interrupted(th, w);
 	if (err)
@@ -192,10 +204,12 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 		until = afu_clock_timespec(w->deadline);
 		deadline = &until;
 	}
-	if (++w->rounds > 64) {
+	if (++w->rounds > ROUNDS) {
 		struct timespec tick = { 0, 1000000 };
 
 		afu_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, 0);
+		if (w->ready(w->arg))
+			return 0;
 	}
 	words[n++] = afu_futex_word(&own->seq, seq, 1);
 	words[n++] = afu_futex_word(&th->sig_seq, w->sig_seq, 0);

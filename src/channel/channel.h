@@ -142,7 +142,7 @@ struct afu_wait {
 	void *arg;
 	int64_t deadline;            /* ns, monotonic; AFU_NEVER */
 	uint32_t sig_seq;            /* the thread's count of handlers when the call began */
-	uint32_t rounds;
+	uint32_t rounds;             /* since the last progress; the caller sets it to 0 then */
 	int timed;                   /* the socket has a timeout: any handler interrupts */
 };
 

@@ -10,21 +10,24 @@
 #include "channel/channel.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
 #define PAGE_BYTES (AFU_WAITERS * sizeof(struct afu_waiter_word))
 #define DIRECTORY 256
+/* So many bells are known before it is asked which are still read. */
+#define SWEEP_MIN 64
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
 #endif
 
-/* Somebody's bell as we know it.  Never freed: a reader may still hold it. */
+/* Somebody's bell as we know it: one for each waiter slot, whatever its generation. */
 struct bell {
-	uint64_t id;
+	_Atomic uint64_t id;
 	const struct afu_waiter_word *word;
-	_Atomic int fd; /* -1: the waiter is gone */
+	int fd;
 	struct bell *next;
 };
 
@@ -51,6 +54,7 @@ static struct {
 	struct bell *bells;
 	struct page *pages;
 	struct bell *_Atomic recent[DIRECTORY];
+	unsigned int count, sweep_at;
 } others;
 
 static struct afu_pool bell_pool = { .size = sizeof(struct bell) };
@@ -67,7 +71,7 @@ int afu_waiters_start(int *page)
 	if (!err)
 		err = afu_memory_seal_writes(fd);
 	if (err) {
-		afu_sys_close(fd);
+		afu_close_hidden(fd);
 		return err;
 	}
 	own.words = p;
@@ -87,13 +91,14 @@ void afu_waiters_forked(void)
 		afu_sys_close(own.waiters[i].bell_write);
 	}
 	for (struct bell *b = others.bells; b; b = b->next)
-		afu_sys_close(atomic_load_explicit(&b->fd, memory_order_relaxed)); /* one thread */
+		afu_sys_close(b->fd);
 	own.lock = others.lock = (struct afu_plock){ 0 };
 	own.words = NULL;
 	own.used = 0;
 	own.free = NULL;
 	others.bells = NULL;
 	others.pages = NULL;
+	others.count = 0;
 	for (unsigned int i = 0; i < DIRECTORY; i++)
 		atomic_store_explicit(&others.recent[i], NULL, memory_order_relaxed);
 	bell_pool.lock = page_pool.lock = (struct afu_plock){ 0 };
@@ -121,8 +126,8 @@ static struct afu_waiter *make(void)
 	w->word = &own.words[own.used];
 	err = afu_waiter_ops ? afu_waiter_ops->announce(own.used, w->bell_write) : 0;
 	if (err < 0) {
-		afu_sys_close(w->bell_read);
-		afu_sys_close(w->bell_write);
+		afu_close_hidden(w->bell_read);
+		afu_close_hidden(w->bell_write);
 		return NULL;
 	}
 	own.used++;
@@ -220,8 +225,10 @@ static const struct afu_waiter_word *page_of_locked(uint32_t process, int fd)
 	if (fd < 0 || afu_memory_map(fd, PAGE_BYTES, 0, &words) < 0)
 		return NULL;
 	p = afu_pool_get(&page_pool);
-	if (!p)
+	if (!p) {
+		afu_sys_munmap(words, PAGE_BYTES);
 		return NULL;
+	}
 	p->process = process;
 	p->words = words;
 	p->next = others.pages;
@@ -229,54 +236,143 @@ static const struct afu_waiter_word *page_of_locked(uint32_t process, int fd)
 	return words;
 }
 
-static struct bell *fetch_locked(uint64_t id)
+/* What was taken out of the directory and waits to be given back. */
+struct waste {
+	struct bell *bells;
+	struct page *pages;
+};
+
+static void discard_locked(struct bell **at, struct waste *waste)
 {
-	struct bell *b;
-	int page = -1, fd = -1;
+	struct bell *b = *at;
 
-	for (b = others.bells; b; b = b->next) {
-		/* the pipe belongs to the slot, whatever its generation */
-		if ((b->id | 0xffff) == (id | 0xffff))
-			break;
+	*at = b->next;
+	others.count--;
+	for (unsigned int i = 0; i < DIRECTORY; i++) {
+		if (atomic_load(&others.recent[i]) == b)
+			atomic_store(&others.recent[i], NULL);
 	}
-	if (!b) {
-		if (!afu_waiter_ops || afu_waiter_ops->fetch(id, &page, &fd) < 0)
-			fd = -1;
-		else
-			fd = hide(fd);
-	}
-	if (!b || b->id != id) {
-		struct bell *made = afu_pool_get(&bell_pool);
-
-		if (made) {
-			const struct afu_waiter_word *words = page_of_locked((uint32_t)(id >> 32), page);
-
-			made->id = id;
-			made->word = words ? words + ((id >> 16) & (AFU_WAITERS - 1)) : NULL;
-			atomic_store(&made->fd, b ? atomic_load(&b->fd) : fd);
-			made->next = others.bells;
-			others.bells = made;
-		}
-		b = made;
-	}
-	if (page >= 0)
-		afu_sys_close(page);
-	return b;
+		b->next = waste->bells;
+	waste->bells = b;
 }
 
-static struct bell *find(uint64_t id)
+static int nobody_reads(int fd)
 {
-	struct bell *_Atomic *slot = &others.recent[(id ^ id >> 16 ^ id >> 32) & (DIRECTORY - 1)];
-	struct bell *b = atomic_load_explicit(slot, memory_order_acquire); /* pairs with the release below */
+	struct pollfd p = { .fd = fd };
+	struct timespec none = { 0, 0 };
 
-	if (b && b->id == id)
-		return b;
+	return afu_sys(SYS_ppoll, &p, 1, &none, 0, 0) > 0 && (p.revents & (POLLERR | POLLNVAL));
+}
+
+/* Pages of which no bell is left. */
+static void discard_pages_locked(struct waste *waste)
+{
+	for (struct page **at = &others.pages; *at;) {
+		struct page *p = *at;
+		const struct bell *b = others.bells;
+
+		while (b && (uint32_t)(atomic_load(&b->id) >> 32) != p->process)
+			b = b->next;
+		if (b) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		p->next = waste->pages;
+		waste->pages = p;
+	}
+}
+
+/* Bells of processes that are gone. */
+static void sweep_locked(struct waste *waste)
+{
+	for (struct bell **at = &others.bells; *at;) {
+		if (nobody_reads((*at)->fd))
+			discard_locked(at, waste);
+		else
+			at = &(*at)->next;
+	}
+	discard_pages_locked(waste);
+	others.sweep_at = 2 * others.count + SWEEP_MIN;
+}
+
+/* After the lock: nobody may look at a page any more when it goes. */
+static void give_back(struct waste *waste)
+{
+	if (!waste->bells && !waste->pages)
+		return;
+	afu_thread_quiesce(&others);
+	while (waste->bells) {
+		struct bell *b = waste->bells;
+
+		waste->bells = b->next;
+		afu_close_hidden(b->fd);
+		afu_pool_put(&bell_pool, b);
+	}
+	while (waste->pages) {
+		struct page *p = waste->pages;
+
+		waste->pages = p->next;
+		afu_sys_munmap((void *)(uintptr_t)p->words, PAGE_BYTES);
+		afu_pool_put(&page_pool, p);
+	}
+}
+
+void afu_waiters_forget(uint32_t process)
+{
+	struct waste waste = { NULL, NULL };
+
 	afu_plock_acquire(&others.lock);
-	b = fetch_locked(id);
+	for (struct bell **at = &others.bells; *at;) {
+		if ((uint32_t)(atomic_load(&(*at)->id) >> 32) == process)
+			discard_locked(at, &waste);
+		else
+			at = &(*at)->next;
+	}
+	discard_pages_locked(&waste);
 	afu_plock_release(&others.lock);
-	if (b)
-		atomic_store_explicit(slot, b, memory_order_release);
-	return b;
+	give_back(&waste);
+}
+
+/* -ESRCH: there is no such waiter; -EAGAIN: its bell can't be had now. */
+static int fetch_locked(uint64_t id, struct bell **to, struct waste *waste)
+{
+	struct bell *b;
+	int page = -1, fd = -1, err;
+
+	for (b = others.bells; b; b = b->next) {
+		if ((atomic_load(&b->id) | 0xffff) == (id | 0xffff)) {
+			atomic_store(&b->id, id);
+			*to = b;
+			return 0;
+		}
+	}
+	if (others.count >= others.sweep_at)
+		sweep_locked(waste);
+	err = afu_waiter_ops ? afu_waiter_ops->fetch(id, &page, &fd) : -ESRCH;
+	if (err)
+		return err == -EPERM || err == -ESRCH ? -ESRCH : -EAGAIN;
+	fd = hide(fd);
+	b = afu_pool_get(&bell_pool);
+	if (b) {
+		const struct afu_waiter_word *words = page_of_locked((uint32_t)(id >> 32), page);
+
+		atomic_store(&b->id, id);
+		b->word = words ? words + ((id >> 16) & (AFU_WAITERS - 1)) : NULL;
+		b->fd = fd;
+	}
+	afu_sys_close(page);
+	if (!b || !b->word) {
+		afu_close_hidden(fd);
+		if (b)
+			afu_pool_put(&bell_pool, b);
+		return -EAGAIN;
+	}
+	b->next = others.bells;
+	others.bells = b;
+	others.count++;
+	*to = b;
+	return 0;
 }
 
 int afu_waiter_own(uint64_t id)
@@ -295,11 +391,48 @@ void afu_waiters_ring_all(void)
 	}
 }
 
+/* Rings it if it is asleep and still the waiter that is meant. */
+static int ring_known(const struct bell *b, uint64_t id)
+{
+	if (atomic_load(&b->word->generation) != (id & 0xffff))
+		return -ESRCH;
+	if (atomic_load(&b->word->asleep) && afu_bell_ring(b->fd) == -EPIPE)
+		return -ESRCH;
+	return 0;
+}
+
+static int notify_other(struct afu_thread *th, uint64_t id)
+{
+	struct bell *_Atomic *slot = &others.recent[(id ^ id >> 16 ^ id >> 32) & (DIRECTORY - 1)];
+	struct waste waste = { NULL, NULL };
+	struct bell *b;
+	int err;
+
+	/* without a lock: who discards a bell or a page waits until nobody is here */
+	atomic_store_explicit(&th->bell_hazard, &others, memory_order_relaxed); /* the discarder's membarrier */
+	atomic_signal_fence(memory_order_seq_cst);
+	b = atomic_load_explicit(slot, memory_order_acquire); /* pairs with the release below */
+	if (__builtin_expect(b && atomic_load_explicit(&b->id, memory_order_relaxed) == id, 1)) {
+		err = ring_known(b, id);
+		atomic_store_explicit(&th->bell_hazard, NULL, memory_order_release);
+		return err;
+	}
+	atomic_store_explicit(&th->bell_hazard, NULL, memory_order_release);
+	afu_plock_acquire(&others.lock);
+	err = fetch_locked(id, &b, &waste);
+	if (!err) {
+		err = ring_known(b, id);
+		atomic_store_explicit(slot, b, memory_order_release);
+	}
+	afu_plock_release(&others.lock);
+	give_back(&waste);
+	return err;
+}
+
 int afu_waiter_notify(uint64_t id)
 {
 	struct afu_thread *th;
-	struct bell *b;
-	int err = 0;
+	int err;
 
 	if ((id >> 32) == own.process && own.words) {
 		uint32_t index = (id >> 16) & (AFU_WAITERS - 1);
@@ -312,12 +445,7 @@ int afu_waiter_notify(uint64_t id)
 	}
 	th = afu_thread();
 	afu_thread_enter(th);
-	b = find(id);
-	if (!b || !b->word || atomic_load(&b->fd) < 0 ||
-	    atomic_load(&b->word->generation) != (id & 0xffff))
-		err = -ESRCH;
-	else if (atomic_load(&b->word->asleep) && afu_bell_ring(atomic_load(&b->fd)) == -EPIPE)
-		err = -ESRCH;
+	err = notify_other(th, id);
 	afu_thread_leave(th);
 	return err;
 }

@@ -40,7 +40,7 @@ struct afu_waiter_ops {
 	/* Tells the broker of a new waiter; takes a duplicate of the write end. */
 	int (*announce)(uint32_t index, int bell_write);
 	/* Fetches the status page and a write end of somebody's bell. */
-	int (*fetch)(uint64_t id, int *page, int *bell_write);
+	int (*fetch)(uint64_t id, int *page, int *bell_write); /* -EPERM, -ESRCH: there is none */
 };
 extern const struct afu_waiter_ops *afu_waiter_ops;
 
@@ -64,8 +64,14 @@ void afu_waiter_drain(const struct afu_waiter *w);
 /* Writes to a bell; never blocks, never raises SIGPIPE.  -EPIPE: nobody reads it any more. */
 int afu_bell_ring(int bell_write);
 
-/* Rings the waiter's bell if it is asleep.  0, or -ESRCH if there is no such waiter any more. */
+/*
+ * Rings the waiter's bell if it is asleep.  0; -ESRCH: there is no such waiter any more;
+ * -EAGAIN: its bell can't be had (no descriptor), so somebody else has to ring.
+ */
 int afu_waiter_notify(uint64_t id);
+
+/* A process is gone: what is known of its bells goes too.  For the broker. */
+void afu_waiters_forget(uint32_t process);
 
 /* Rings every waiter of this process that is asleep. */
 void afu_waiters_ring_all(void);

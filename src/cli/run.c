@@ -194,6 +194,7 @@ static int run_private(char **argv)
 		afu_server_free(server);
 		return OWN_FAILURE;
 	}
+	signal(SIGIO, SIG_IGN); /* a broken lease of the broker's */
 	for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
 		/* from a terminal, the program's group gets these two by itself */
 		signal(passed[i], passed[i] == SIGINT || passed[i] == SIGQUIT ? SIG_IGN : pass_on);

@@ -48,6 +48,7 @@ static int serve(const char *name)
 	sigaddset(&stop, SIGINT);
 	sigaddset(&stop, SIGHUP);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
+	signal(SIGIO, SIG_IGN); /* a broken lease of the broker's */
 	until = signalfd(-1, &stop, SFD_CLOEXEC);
 	err = afu_server_new(&address, &server);
 	if (err) {

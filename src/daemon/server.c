@@ -16,10 +16,13 @@
 
 #define BACKLOG 4096
 #define EVENTS 64
+/* Links that may be open without having shown the domain's secret. */
+#define STRANGERS_MAX 256
 
 struct link {
 	int fd;
 	struct afu_client *client;
+	int stranger;
 	struct link *prev, *next;
 };
 
@@ -27,6 +30,8 @@ struct afu_server {
 	struct afu_broker *broker;
 	struct afu_address address;
 	int listener, epoll;
+	int reserve; /* a descriptor to give up when there is no other */
+	unsigned int strangers; /* links that have not attached */
 	struct link links; /* head of the ring */
 };
 
@@ -44,10 +49,12 @@ static int watch(struct afu_server *s, int fd, void *data)
 
 static int listen_on(const struct afu_address *address)
 {
-	int fd = (int)afu_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err;
+	int fd = (int)afu_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, err;
 
 	if (fd < 0)
 		return fd;
+	/* on the listener, so that no message can come before it is on */
+	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
 	err = (int)afu_sys(SYS_bind, fd, &address->un, address->length);
 	if (err == -EADDRINUSE && address->un.sun_path[0]) {
 		/* a dead daemon's file may go; a living one's answers */
@@ -79,6 +86,7 @@ int afu_server_new(const struct afu_address *address, struct afu_server **to)
 	s->address = *address;
 	s->links.next = s->links.prev = &s->links;
 	s->epoll = (int)afu_sys(SYS_epoll_create1, EPOLL_CLOEXEC);
+	s->reserve = (int)afu_sys(SYS_epoll_create1, EPOLL_CLOEXEC);
 	s->listener = listen_on(address);
 	if (s->listener < 0) {
 		err = s->listener;
@@ -100,24 +108,37 @@ static void hang_up(struct afu_server *s, struct link *l)
 	afu_sys_close(l->fd);
 	l->prev->next = l->next;
 	l->next->prev = l->prev;
+	s->strangers -= (unsigned int)l->stranger;
 	afu_broker_client_gone(s->broker, l->client);
 	free(l);
 }
 
 static void accept_one(struct afu_server *s)
 {
-	int fd = (int)afu_sys(SYS_accept4, s->listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK), on = 1;
+	int fd = (int)afu_sys(SYS_accept4, s->listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	gid_t groups[64];
 	socklen_t size = sizeof groups;
 	struct link *l;
 
+	if (fd == -EMFILE || fd == -ENFILE) {
+		/* the newcomer is turned away, or the loop would turn for ever */
+		afu_sys_close(s->reserve);
+		fd = (int)afu_sys(SYS_accept4, s->listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			afu_sys_close(fd);
+		s->reserve = (int)afu_sys(SYS_epoll_create1, EPOLL_CLOEXEC);
+		return;
+	}
 	if (fd < 0)
 		return;
+	if (s->strangers >= STRANGERS_MAX) {
+		afu_sys_close(fd);
+		return;
+	}
 	l = calloc(1, sizeof *l);
 	if (l)
 		l->client = afu_broker_client_new(s->broker);
-	if (!l || !l->client || afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0 ||
-	    watch(s, fd, l) < 0) {
+	if (!l || !l->client || watch(s, fd, l) < 0) {
 		if (l && l->client)
 			afu_broker_client_gone(s->broker, l->client);
 		free(l);
@@ -127,6 +148,8 @@ static void accept_one(struct afu_server *s)
 	if (afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
 		afu_broker_client_groups(l->client, groups, (unsigned int)(size / sizeof *groups));
 	l->fd = fd;
+	l->stranger = 1;
+	s->strangers++;
 	l->next = &s->links;
 	l->prev = s->links.prev;
 	l->prev->next = l;
@@ -229,6 +252,10 @@ static int serve(struct afu_server *s, struct link *l)
 		err = -1;
 	} else {
 		afu_broker_handle(s->broker, l->client, &who, &req, fds, n, &reply, &out);
+		if (l->stranger && !reply.cause) {
+			l->stranger = 0;
+			s->strangers--;
+		}
 		err = send_reply(l, &reply, &out);
 	}
 	for (unsigned int i = 0; i < n; i++) {
@@ -279,6 +306,8 @@ void afu_server_free(struct afu_server *s)
 	}
 	if (s->epoll >= 0)
 		afu_sys_close(s->epoll);
+	if (s->reserve >= 0)
+		afu_sys_close(s->reserve);
 	if (s->broker)
 		afu_broker_free(s->broker);
 	free(s);

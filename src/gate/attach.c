@@ -57,7 +57,7 @@ int afu_gate_attach(struct afu_gate *gate, const struct afu_address *address, in
 		req.length = address->secret_length;
 	}
 	err = gate->call(gate, &req, &page, 1, &reply, got, &n);
-	afu_sys_close(page);
+	afu_close_hidden(page);
 	if (err)
 		return err;
 	if (reply.cause || n != 1) {

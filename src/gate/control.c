@@ -130,7 +130,7 @@ static int reach(void)
 	control.gate.fd = afu_hide ? afu_hide(fd) : fd;
 	err = afu_gate_attach(&once, &control.address, 1);
 	if (err) {
-		afu_sys_close(control.gate.fd);
+		afu_close_hidden(control.gate.fd);
 		control.gate.fd = -1;
 	}
 	return err;

@@ -317,28 +317,30 @@ ssize_t afunix_writev(int fd, const struct iovec *iov, int n)
 /* Control messages: this version sends none, but says of each what is wrong with it. */
 static int check_control(const struct msghdr *msg)
 {
-	const struct cmsghdr *c;
+	struct cmsghdr c;
+	size_t at = 0;
 
 	if (msg->msg_controllen > INT_MAX || msg->msg_controllen >= OPTMEM_MAX)
 		return afu_refuse(AFU_CAUSE_ANCILLARY_SIZE);
 	if (!msg->msg_control || msg->msg_controllen < sizeof(struct cmsghdr))
 		return 0;
-	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)msg, (struct cmsghdr *)(uintptr_t)c)) {
-		size_t left = (size_t)((const char *)msg->msg_control + msg->msg_controllen - (const char *)c);
+	while (msg->msg_controllen - at >= sizeof c) {
+		size_t left = msg->msg_controllen - at;
 
-		if (c->cmsg_len < sizeof *c || c->cmsg_len > left)
+		if (afu_copy(&c, (const char *)msg->msg_control + at, sizeof c))
+			return afu_refuse(AFU_CAUSE_BAD_POINTER);
+		if (c.cmsg_len < sizeof c || c.cmsg_len > left)
 			return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
-		if (c->cmsg_level != SOL_SOCKET)
-			continue;
-		if (c->cmsg_type == SCM_RIGHTS && c->cmsg_len >= CMSG_LEN(sizeof(int)))
-			return afu_refuse(AFU_CAUSE_ANCILLARY_NOT_YET);
-		if (c->cmsg_type == SCM_CREDENTIALS) {
-			if (c->cmsg_len != CMSG_LEN(sizeof(struct ucred)))
-				return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
-			return afu_refuse(AFU_CAUSE_ANCILLARY_NOT_YET);
-		}
-		if (c->cmsg_type != SCM_RIGHTS)
+		if (c.cmsg_level == SOL_SOCKET && c.cmsg_type == SCM_CREDENTIALS)
+			return afu_refuse(c.cmsg_len == CMSG_LEN(sizeof(struct ucred)) ? AFU_CAUSE_ANCILLARY_NOT_YET
+										     : AFU_CAUSE_ANCILLARY_FORM);
+		if (c.cmsg_level == SOL_SOCKET && c.cmsg_type != SCM_RIGHTS)
 			return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
+		if (c.cmsg_level == SOL_SOCKET && c.cmsg_len >= CMSG_LEN(sizeof(int)))
+			return afu_refuse(AFU_CAUSE_ANCILLARY_NOT_YET);
+		if (CMSG_ALIGN(c.cmsg_len) >= left)
+			break;
+		at += CMSG_ALIGN(c.cmsg_len);
 	}
 	return 0;
 }

@@ -16,62 +16,74 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 
-/* The number is new and means what the old one means. */
-static int duplicated(int old, int fd)
+/* What dup(2) and its relatives do once the table has been asked: to >= 0 for a given number. */
+static int duplicate(int fd, int to, int cmd_or_flags)
 {
-	uintptr_t e;
+	struct afu_sock *s;
+	int got;
 
-	if (fd < 0)
-		return fd;
-	afu_fd_forget(fd);
-	afu_table_lock();
-	e = afu_fd_entry(old);
-	if (e > 3 && (e & 1))
-		afu_epoll_number((struct afu_epoll *)(e - 1), fd);
-	afu_table_unlock();
-	if (e > 3 && !(e & 1))
-		afu_view_number((struct afu_sock *)e, fd);
-	return fd;
+	if (afu_fd_hidden(fd))
+		return -EBADF;
+	s = afu_view_reserve(fd);
+	if (to >= 0)
+		got = (int)afu_sys(SYS_dup3, fd, to, cmd_or_flags);
+	else
+		got = (int)afu_sys(SYS_fcntl, fd, cmd_or_flags, -1 - to);
+	if (got >= 0)
+		afu_fd_forget(got);
+	if (s) {
+		afu_view_reserved(s, got);
+	} else if (got >= 0) {
+		struct afu_epoll *ep;
+
+		afu_table_lock();
+		ep = afu_fd_epoll(fd);
+		if (ep)
+			afu_epoll_number(ep, got);
+		afu_table_unlock();
+	}
+	return got;
+}
+
+/* The lowest free number from a minimum on; cmd: F_DUPFD or F_DUPFD_CLOEXEC. */
+static int duplicate_from(int fd, int cmd, int minimum)
+{
+	return minimum < 0 ? -EINVAL : duplicate(fd, -1 - minimum, cmd);
 }
 
 int afunix_dup(int fd)
 {
-	if (afu_fd_hidden(fd))
-		return (int)afu_return(-EBADF);
-	return (int)afu_return(duplicated(fd, (int)afu_sys(SYS_fcntl, fd, F_DUPFD, 0)));
+	return (int)afu_return(duplicate_from(fd, F_DUPFD, 0));
 }
 
 static int duplicate_to(int fd, int to, int flags)
 {
-	int got;
+	int spare = -1, got;
 
-	if (afu_fd_hidden(fd) || afu_fd_make_room(to) < 0)
+	if (to < 0 || afu_fd_make_room(to) < 0)
 		return -EBADF;
-	if (!afu_fd_known(to))
-		return duplicated(fd, (int)afu_sys(SYS_dup3, fd, to, flags));
-	/* what stood there is closed first, by our own rules; only if the call can succeed */
-	got = (int)afu_sys(SYS_fcntl, fd, F_GETFD);
-	if (got < 0 || (flags & ~O_CLOEXEC))
-		return got < 0 ? got : -EINVAL;
+	if (!afu_fd_ours(to))
+		return duplicate(fd, to, flags);
 	/*
-	 * The number must not be free in between, or another thread gets it: a
-	 * placeholder of the kernel's takes it until the new description does.
+	 * A socket of ours stood there.  The number must not be free in between, so the
+	 * kernel replaces it; what it was goes on in a spare number for as long as a call
+	 * sleeps on it, and is known to be closed on return otherwise.
 	 */
-	if (afu_fd_ours(to)) {
-		int spare = (int)afu_sys(SYS_fcntl, to, F_DUPFD_CLOEXEC, 0);
-
-		got = (int)afu_sys(SYS_dup3, fd, to, flags);
-		if (got >= 0) {
-			afu_fd_forget(to);
-			duplicated(fd, to);
-		}
-		/* the last number of the old socket, if it was: closed here, and known to be closed on return */
-		if (spare >= 0)
-			afu_sys_close(spare);
-		afu_library_reaped();
+	got = (int)afu_sys(SYS_fcntl, fd, F_GETFD);
+	if (got < 0 || afu_fd_hidden(fd))
+		return -EBADF;
+	if (flags & ~O_CLOEXEC)
+		return -EINVAL;
+	spare = (int)afu_sys(SYS_fcntl, to, F_DUPFD_CLOEXEC, 0);
+	if (spare < 0)
+		return spare;
+	got = (int)afu_sys(SYS_dup3, fd, to, flags);
+	if (got < 0) {
+		afu_sys_close(spare);
 		return got;
 	}
-	return duplicated(fd, (int)afu_sys(SYS_dup3, fd, to, flags));
+	afu_view_replaced(to, spare);
+	return duplicate(fd, to, flags); /* the same once more, and into the table */
 }
 
 int afunix_dup3(int fd, int to, int flags)
@@ -155,7 +167,7 @@ int afunix_fcntl(int fd, int cmd, ...)
 	if (afu_fd_hidden(fd))
 		return (int)afu_return(-EBADF);
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
-		return (int)afu_return(duplicated(fd, (int)afu_sys(SYS_fcntl, fd, cmd, (int)arg)));
+		return (int)afu_return(duplicate_from(fd, cmd, (int)arg));
 	if (!afu_fd_ours(fd))
 		return (int)afu_return(afu_sys(SYS_fcntl, fd, cmd, arg));
 	switch (cmd) {

@@ -16,6 +16,8 @@
 
 /* With afunix sockets busy for this many looks, the kernel is asked about its own only this often. */
 #define BUSY_LOOKS 32
+/* Events of one call: fewer than asked for is allowed, and the rest comes with the next. */
+#define BATCH 256
 #define KERNEL_LOOK_NS 50000
 
 struct entry {
@@ -41,7 +43,7 @@ struct nested {
 struct afu_epoll {
 	struct afu_plock lock;
 	int fd;
-	uint32_t numbers;
+	uint32_t numbers, uses; /* under the table's lock */
 	int kernels; /* kernel descriptors that were added; closing may have taken some away */
 	unsigned int count;
 	struct entry *head; /* where the next look begins */
@@ -81,6 +83,16 @@ void afu_epoll_number(struct afu_epoll *ep, int fd)
 	afu_table_set(fd, (uintptr_t)ep + 1);
 }
 
+/* Whether a number of the socket is registered with the instance. */
+static int in_instance(const struct afu_sock *s, const struct afu_epoll *ep)
+{
+	const struct entry *e = s->watches;
+
+	while (e && e->ep != ep)
+		e = e->sock_next;
+	return e != NULL;
+}
+
 static void unlink_locked(struct entry *e)
 {
 	struct afu_epoll *ep = e->ep;
@@ -99,14 +111,27 @@ static void unlink_locked(struct entry *e)
 			ep->head = e->next;
 	}
 	ep->count--;
-	if (ep->waiter && e->sock->ch)
+	if (ep->waiter && e->sock->ch && !in_instance(e->sock, ep))
 		afu_unwatch(e->sock->own, ep->waiter->id);
 	afu_pool_put(&entries, e);
 }
 
-void afu_epoll_number_gone(struct afu_epoll *ep)
+struct afu_epoll *afu_epoll_get(int fd)
 {
-	if (--ep->numbers)
+	struct afu_epoll *ep;
+
+	afu_table_lock();
+	ep = afu_fd_epoll(fd);
+	if (ep)
+		ep->uses++;
+	afu_table_unlock();
+	return ep;
+}
+
+/* Under the table's lock. */
+static void end_if_unused(struct afu_epoll *ep)
+{
+	if (ep->numbers || ep->uses)
 		return;
 	afu_plock_acquire(&structure);
 	afu_plock_acquire(&ep->lock);
@@ -117,6 +142,20 @@ void afu_epoll_number_gone(struct afu_epoll *ep)
 	if (ep->waiter)
 		afu_waiter_put(ep->waiter);
 	afu_pool_put(&epolls, ep);
+}
+
+void afu_epoll_put(struct afu_epoll *ep)
+{
+	afu_table_lock();
+	ep->uses--;
+	end_if_unused(ep);
+	afu_table_unlock();
+}
+
+void afu_epoll_number_gone(struct afu_epoll *ep)
+{
+	ep->numbers--;
+	end_if_unused(ep);
 }
 
 void afu_epoll_forget_sock(struct afu_sock *s)
@@ -172,6 +211,35 @@ void afu_epoll_moved_done(int fd)
 	}
 }
 
+void afu_epoll_rearm(struct afu_sock *s)
+{
+	struct afu_thread *th = afu_thread();
+
+	if (!s->watches)
+		return;
+	afu_thread_enter(th);
+	afu_plock_acquire(&structure);
+	for (struct entry *e = s->watches; e; e = e->sock_next) {
+		if (!e->ep->waiter)
+			continue;
+		if (!afu_sock_stale(s))
+			afu_sock_watch(s, e->ep->waiter->id, e->events);
+		afu_waiter_notify(e->ep->waiter->id);
+	}
+	afu_plock_release(&structure);
+	afu_thread_leave(th);
+}
+
+void afu_epoll_lock(void)
+{
+	afu_plock_acquire(&structure);
+}
+
+void afu_epoll_unlock(void)
+{
+	afu_plock_release(&structure);
+}
+
 void afu_epoll_forked(void)
 {
 	structure = epolls.lock = entries.lock = (struct afu_plock){ 0 };
@@ -182,6 +250,7 @@ void afu_epoll_forked(void)
 			continue;
 		ep->lock = (struct afu_plock){ 0 };
 		ep->waiter = NULL;
+		ep->uses = 0;
 	}
 }
 
@@ -385,23 +454,33 @@ static int control(struct afu_epoll *ep, int op, int fd, const struct epoll_even
 	return err;
 }
 
+static int control_kernel(struct afu_epoll *ep, int epfd, int op, int fd, struct epoll_event *event)
+{
+	int err = afu_fd_hidden(fd) ? -EBADF : (int)afu_sys(SYS_epoll_ctl, epfd, op, fd, event);
+
+	if (err == -EPERM && afu_fd_ours(fd))
+		return -EINVAL; /* the kernel takes the token for a file; epfd is what is wrong */
+	if (!ep || err)
+		return err;
+	if (afu_fd_epoll(fd))
+		nest(ep, afu_fd_epoll(fd), op, fd, event);
+	ep->kernels += op == EPOLL_CTL_ADD;
+	if (ep->waiter)
+		afu_waiter_notify(ep->waiter->id);
+	return 0;
+}
+
 int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	struct afu_epoll *ep = afu_fd_epoll(epfd);
-	long err;
+	struct afu_epoll *ep = afu_epoll_get(epfd);
+	int err;
 
 	if (ep && afu_fd_ours(fd))
-		return (int)afu_return(control(ep, op, fd, event));
-	err = afu_fd_hidden(fd) ? -EBADF : afu_sys(SYS_epoll_ctl, epfd, op, fd, event);
-	if (err == -EPERM && afu_fd_ours(fd))
-		err = -EINVAL; /* the kernel takes the token for a file; epfd is what is wrong */
-	if (ep && !err) {
-		if (afu_fd_epoll(fd))
-			nest(ep, afu_fd_epoll(fd), op, fd, event);
-		ep->kernels += op == EPOLL_CTL_ADD;
-		if (ep->waiter)
-			afu_waiter_notify(ep->waiter->id);
-	}
+		err = control(ep, op, fd, event);
+	else
+		err = control_kernel(ep, epfd, op, fd, event);
+	if (ep)
+		afu_epoll_put(ep);
 	return (int)afu_return(err);
 }
 
@@ -473,7 +552,7 @@ static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_even
 static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask, uint32_t sig_seq)
 {
 	struct afu_epoll *ep = w->ep;
-	struct pollfd fds[3] = { { .fd = ep->kernels ? ep->fd : -1, .events = POLLIN } };
+	struct pollfd fds[3] = { { .events = POLLIN } };
 	int err = 0;
 
 	if (ep->waiter) {
@@ -481,6 +560,8 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 		atomic_fetch_add(&ep->waiter->word->asleep, 1);
 		atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	}
+	/* only now: who adds the first kernel descriptor rings if we were asleep already */
+	fds[0].fd = ep->kernels ? ep->fd : -1;
 	if (!any_ready(w))
 		err = afu_wait_kernel(w->th, ep->waiter, fds, 1, deadline, mask, sig_seq);
 	if (ep->waiter)
@@ -534,15 +615,25 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 
 static int start_wait(int epfd, struct epoll_event *events, int n, int64_t deadline, const sigset_t *mask)
 {
-	struct afu_epoll *ep = afu_fd_epoll(epfd);
+	struct epoll_event batch[BATCH];
+	struct afu_epoll *ep;
 	char probe;
+	int got;
 
 	if (n <= 0)
 		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
 	/* as the kernel: the pointer is looked at even if nothing is reported */
 	if (afu_copy(&probe, events, 1))
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
-	return wait_for(ep, events, n, deadline, mask);
+	ep = afu_epoll_get(epfd);
+	if (!ep)
+		return afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	afu_thread()->sig_norestart = 0;
+	got = wait_for(ep, batch, n < BATCH ? n : BATCH, deadline, mask);
+	afu_epoll_put(ep);
+	if (got > 0 && afu_copy(events, batch, (size_t)got * sizeof *batch))
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	return got;
 }
 
 int afunix_epoll_pwait(int epfd, struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask)

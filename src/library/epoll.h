@@ -16,6 +16,9 @@ void afu_epoll_number(struct afu_epoll *ep, int fd);
 void afu_epoll_number_gone(struct afu_epoll *ep);
 /* The socket's view ends: it leaves every instance. */
 void afu_epoll_forget_sock(struct afu_sock *s);
+/* An instance by its number, kept while it is used; NULL.  Paired with afu_epoll_put(). */
+struct afu_epoll *afu_epoll_get(int fd);
+void afu_epoll_put(struct afu_epoll *ep);
 /* Whether any of its afunix sockets has something to report. */
 int afu_epoll_ready(struct afu_epoll *ep);
 /* Enters a waiter with all its afunix sockets. */
@@ -26,6 +29,11 @@ void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter);
  */
 void afu_epoll_moved(struct afu_sock *s, int fd);
 void afu_epoll_moved_done(int fd);
+/* The socket got a channel: whoever sleeps on an instance with it watches that too. */
+void afu_epoll_rearm(struct afu_sock *s);
+/* Around a fork. */
+void afu_epoll_lock(void);
+void afu_epoll_unlock(void);
 void afu_epoll_forked(void);
 
 #endif

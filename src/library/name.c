@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "library/address.h"
 #include "library/domain.h"
+#include "library/epoll.h"
 #include "library/moved.h"
 #include "library/table.h"
 #include "library/view.h"
@@ -135,7 +136,7 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 		return (int)afu_return(err);
 	}
 	err = check_flags(type);
-	if (!err && !numbers_free(2))
+	if (!err && !numbers_free(5))
 		err = afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	if (!err && afu_copy(got, sv, sizeof(int[2])))
 		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
@@ -161,7 +162,12 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 }
 
 /* What can be said of the socket without keeping the view. */
-static int peek_state(int fd, struct afu_sock *copy)
+struct known {
+	uint64_t id;
+	uint32_t shut;
+};
+
+static int peek_state(int fd, struct known *to)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_sock *s;
@@ -170,7 +176,8 @@ static int peek_state(int fd, struct afu_sock *copy)
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
-	*copy = *s;
+	to->id = s->id;
+	to->shut = atomic_load(&s->ep->shut);
 	afu_view_leave(th);
 	return 0;
 }
@@ -217,7 +224,7 @@ static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	struct afu_request req = { .op = AFU_OP_BIND_ABSTRACT };
 	struct afu_reply reply;
 	struct afu_name name;
-	struct afu_sock s;
+	struct known s;
 	int err = peek_state(fd, &s);
 
 	if (!err)
@@ -250,15 +257,25 @@ int afunix_listen(int fd, int backlog)
 {
 	struct afu_request req = { .op = AFU_OP_LISTEN, .arg = { (uint32_t)backlog } };
 	struct afu_reply reply;
-	struct afu_sock s;
+	struct known s;
 	int err;
 
 	if (!afu_fd_ours(fd))
 		return (int)afu_return(afu_sys(SYS_listen, fd, backlog));
 	err = peek_state(fd, &s);
 	if (!err) {
-		req.arg[1] = atomic_load(&s.ep->shut);
+		req.arg[1] = s.shut;
 		err = call_socket(&req, s.id, NULL, &reply);
+	}
+	if (!err) {
+		struct afu_thread *th = afu_thread();
+		struct afu_sock *view = afu_view_enter(th, fd, &err);
+
+		if (view) {
+			afu_epoll_rearm(view);
+			afu_view_leave(th);
+		}
+		err = 0;
 	}
 	return (int)afu_return(err);
 }
@@ -326,7 +343,7 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
-	if (!numbers_free(1))
+	if (!numbers_free(3))
 		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
@@ -382,7 +399,7 @@ static int get_name(int fd, int peer, struct sockaddr *addr, socklen_t *len)
 {
 	struct afu_request req = { .op = AFU_OP_NAME, .arg = { (uint64_t)peer } };
 	struct afu_reply reply;
-	struct afu_sock s;
+	struct known s;
 	int err = peek_state(fd, &s);
 
 	if (!err)
@@ -460,13 +477,13 @@ static int admitted(void *arg)
 }
 
 /* The socket stands in a listener's line. */
-static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed)
+static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32_t sig_seq)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_request cancel = { .op = AFU_OP_CONNECT_CANCEL };
 	struct afu_reply reply;
 	struct afu_wait w = { .bit = AFU_IN, .ready = admitted, .deadline = deadline,
-			      .sig_seq = atomic_load(&th->sig_seq), .timed = timed };
+			      .sig_seq = sig_seq, .timed = timed };
 
 	for (;;) {
 		struct afu_sock *s;
@@ -533,7 +550,7 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	struct afu_sock *s;
 	int64_t deadline;
 	int nonblocking, timed, err;
-	uint32_t shut;
+	uint32_t shut, sig_seq = atomic_load(&th->sig_seq);
 
 	err = afu_name_read(&name, addr, len);
 	if (!err)
@@ -555,9 +572,11 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	    s->state == AFU_UNCONNECTED)
 		err = afu_moved_connect(s, addr, len);
 	else if (err == AFU_CONNECTING)
-		err = wait_in_line(fd, s->id, deadline, timed);
+		err = wait_in_line(fd, s->id, deadline, timed, sig_seq);
 	else if (err == AFU_CONNECTED)
 		err = 0;
+	if (!err)
+		afu_epoll_rearm(s);
 	afu_view_put(s);
 	if (!err && shut) {
 		s = afu_view_enter(th, fd, &err);

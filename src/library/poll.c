@@ -34,13 +34,16 @@ struct polling {
 
 static uint32_t look_at(struct polling *p, int fd, uint32_t events)
 {
-	struct afu_epoll *ep = afu_fd_epoll(fd);
+	struct afu_epoll *ep = afu_fd_epoll(fd) ? afu_epoll_get(fd) : NULL;
 	struct afu_sock *s;
 	uint32_t now;
 	int err;
 
-	if (ep)
-		return afu_epoll_ready(ep) ? events & (POLLIN | POLLRDNORM) : 0;
+	if (ep) {
+		now = afu_epoll_ready(ep) ? events & (POLLIN | POLLRDNORM) : 0;
+		afu_epoll_put(ep);
+		return now;
+	}
 	s = afu_view_enter(p->th, fd, &err);
 	if (!s)
 		return err ? POLLERR | POLLHUP : POLLNVAL;
@@ -118,11 +121,13 @@ static void watch(struct polling *p, uint64_t waiter, int hold)
 {
 	for (unsigned int i = 0; i < p->n; i++) {
 		int err, fd = p->fds[i].fd;
-		struct afu_epoll *ep = afu_fd_epoll(fd);
+		struct afu_epoll *ep = afu_fd_epoll(fd) ? afu_epoll_get(fd) : NULL;
 		struct afu_sock *s;
 
-		if (ep)
+		if (ep) {
 			afu_epoll_watch(ep, waiter);
+			afu_epoll_put(ep);
+		}
 		s = afu_fd_ours(fd) ? afu_view_enter(p->th, fd, &err) : NULL;
 
 		if (!s)

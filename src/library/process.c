@@ -7,6 +7,7 @@
 #include "channel/waiter.h"
 #include "library/domain.h"
 #include "library/epoll.h"
+#include "library/signal.h"
 #include "library/table.h"
 #include "library/view.h"
 
@@ -23,6 +24,19 @@ static void thread_ended(struct afu_thread *th)
 	th->waiter = NULL;
 }
 
+/* Nobody is in the middle of the tables when the image is taken. */
+static void before_fork(void)
+{
+	afu_table_lock();
+	afu_epoll_lock();
+}
+
+static void in_parent(void)
+{
+	afu_epoll_unlock();
+	afu_table_unlock();
+}
+
 /*
  * In the child only this thread is left, the mappings are gone, and the bells and
  * the control channel are the parent's.  The child attaches as itself when it
@@ -30,12 +44,16 @@ static void thread_ended(struct afu_thread *th)
  */
 static void in_child(void)
 {
+	struct afu_thread *th = &afu_thread_self;
+
 	afu_thread_forked();
 	afu_waiters_forked();
 	afu_domain_forked();
 	afu_table_forked();
 	afu_view_forked();
 	afu_epoll_forked();
+	afu_signal_forked();
+	afu_thread_leave(th); /* of afu_table_lock() */
 }
 
 void afu_process_start(void)
@@ -44,28 +62,13 @@ void afu_process_start(void)
 	if (!real_fork)
 		real_fork = fork;
 	afu_thread_ended = thread_ended;
+	/* registered first, so ours is the last to prepare and the first to go on: other handlers may use sockets */
+	pthread_atfork(before_fork, in_parent, in_child);
 }
 
 pid_t afunix_fork(void)
 {
-	struct afu_thread *th = afu_thread();
-	pid_t pid;
-
-	if (!afu_table_size)
-		return fork();
-	/* nobody is in the middle of the table when the image is taken */
-	afu_table_lock();
-	pid = real_fork();
-	if (pid == 0) {
-		uint32_t depth = th->depth;
-
-		in_child();
-		th->depth = depth;
-		afu_thread_leave(th);
-		return 0;
-	}
-	afu_table_unlock();
-	return pid;
+	return real_fork ? real_fork() : fork();
 }
 
 void afu_library_reaped(void)

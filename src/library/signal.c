@@ -89,10 +89,10 @@ static void put_off(int sig, siginfo_t *info, ucontext_t *uc)
 	afu_sys(SYS_rt_tgsigqueueinfo, afu_sys(SYS_getpid), afu_sys(SYS_gettid), sig, info);
 }
 
-static void run(int sig, siginfo_t *info, void *context)
+static void run(int sig, const struct sigaction *action, siginfo_t *info, void *context)
 {
 	struct afu_thread *th = &afu_thread_self;
-	struct sigaction app = actions[sig].app;
+	struct sigaction app = *action;
 	uint32_t norestart = th->sig_norestart;
 	int32_t bell = th->bell;
 
@@ -120,14 +120,15 @@ static int catches_faults(int sig)
 
 static void trampoline(int sig, siginfo_t *info, void *context)
 {
-	if (synchronous(sig, info)) {
-		void (*handler)(int) = actions[sig].app.sa_handler;
+	/* one look: another thread may change it meanwhile */
+	struct sigaction app = actions[sig].app;
+	int plain = app.sa_handler == SIG_DFL || app.sa_handler == SIG_IGN;
+	struct kernel_action dfl = { 0 };
 
+	if (synchronous(sig, info)) {
 		if (fixed_up(sig, context))
 			return;
-		if (handler == SIG_DFL || handler == SIG_IGN) {
-			struct kernel_action dfl = { 0 };
-
+		if (plain) {
 			set_kernel(sig, &dfl, NULL); /* the instruction faults again, and that is the end */
 			return;
 		}
@@ -135,17 +136,13 @@ static void trampoline(int sig, siginfo_t *info, void *context)
 		put_off(sig, info, context);
 		return;
 	}
-	if (actions[sig].app.sa_handler == SIG_DFL || actions[sig].app.sa_handler == SIG_IGN) {
-		/* changed since the signal was sent; or sent by somebody to one that we catch for ourselves */
-		if (actions[sig].app.sa_handler == SIG_DFL && catches_faults(sig)) {
-			struct kernel_action dfl = { 0 };
-
-			set_kernel(sig, &dfl, NULL);
-			afu_sys(SYS_rt_tgsigqueueinfo, afu_sys(SYS_getpid), afu_sys(SYS_gettid), sig, info);
-		}
-		return;
+	if (!plain) {
+		run(sig, &app, info, context);
+	} else if (app.sa_handler == SIG_DFL && catches_faults(sig)) {
+		/* sent by somebody, to a program that did not ask for it */
+		set_kernel(sig, &dfl, NULL);
+		afu_sys(SYS_rt_tgsigqueueinfo, afu_sys(SYS_getpid), afu_sys(SYS_gettid), sig, info);
 	}
-	run(sig, info, context);
 }
 
 static int install(int sig, const struct sigaction *act)
@@ -222,4 +219,9 @@ void afu_signal_start(void)
 		actions[faults[i]].app = was;
 		install(faults[i], &was);
 	}
+}
+
+void afu_signal_forked(void)
+{
+	lock = (struct afu_plock){ 0 };
 }

@@ -14,5 +14,6 @@
 #define AFU_LIBRARY_SIGNAL_H
 
 void afu_signal_start(void);
+void afu_signal_forked(void);
 
 #endif

@@ -30,6 +30,12 @@ static struct rlimit limits(void)
 	return r;
 }
 
+static void table_unhide(int fd)
+{
+	if (afu_fd_hidden(fd))
+		afu_table_set(fd, 0);
+}
+
 int afu_table_start(void)
 {
 	struct rlimit r = limits();
@@ -47,6 +53,7 @@ int afu_table_start(void)
 	afu_table = p;
 	afu_table_size = size;
 	afu_hide = afu_table_hide;
+	afu_unhide = table_unhide;
 	return 0;
 }
 

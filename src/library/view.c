@@ -34,19 +34,25 @@ struct afu_sock *afu_view_new(uint64_t id, int type)
 static void unmap_channel(struct afu_sock *s)
 {
 	struct afu_channel *ch = s->ch;
-	int listener = ch && ch->listener;
+	int listener = s->state == AFU_LISTENING;
 
 	s->ch = NULL;
 	if (!ch)
 		return;
-	afu_thread_quiesce(s);
-	afu_channel_unmap(ch, s->state == AFU_LISTENING || listener);
+	/* a call that waits on it may still be asleep there: it goes with the next one, or the view */
+	if (s->retired)
+		afu_channel_unmap(s->retired, s->retired_listener);
+	s->retired = ch;
+	s->retired_listener = listener;
 }
 
 static void unmap(struct afu_sock *s)
 {
 	if (s->ch)
 		afu_channel_unmap(s->ch, s->state == AFU_LISTENING);
+	if (s->retired)
+		afu_channel_unmap(s->retired, s->retired_listener);
+	s->retired = NULL;
 	if (s->ep)
 		afu_sys_munmap(s->ep, AFU_ENDPOINT_SIZE);
 	s->ch = NULL;
@@ -76,7 +82,8 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		s->ep = p;
 		s->type = (int)s->ep->type;
 	}
-	if (s->ch && (channel < 0 || state != s->state))
+	/* what one waited for in a listener's line is the same connection once it is let in */
+	if (s->ch && (channel < 0 || (state != s->state && s->state != AFU_CONNECTING)))
 		unmap_channel(s);
 	if (channel >= 0 && !s->ch) {
 		struct afu_channel *ch;
@@ -222,7 +229,10 @@ void afu_view_number(struct afu_sock *s, int fd)
 	afu_table_unlock();
 }
 
-/* After a number went out of the table: 1 if it was the last and nobody uses the view. */
+/*
+ * After a number went out of the table: 1 if it was the last and nobody uses the view.
+ * alive: a number under which the token is still open, or -1.
+ */
 static int number_gone(struct afu_sock *s, int fd, int alive)
 {
 	int last;
@@ -242,7 +252,7 @@ static int number_gone(struct afu_sock *s, int fd, int alive)
 	afu_table_lock();
 	if (atomic_load(&s->uses)) {
 		/* somebody sleeps in a call: the socket lives until the call leaves */
-		int dup = alive ? (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0) : -1;
+		int dup = alive >= 0 ? (int)afu_sys(SYS_fcntl, alive, F_DUPFD_CLOEXEC, 0) : -1;
 
 		s->fd = dup >= 0 ? afu_table_hide(dup) : -1;
 		s->hidden = 1;
@@ -254,8 +264,48 @@ static int number_gone(struct afu_sock *s, int fd, int alive)
 
 void afu_view_number_gone(struct afu_sock *s, int fd)
 {
-	if (number_gone(s, fd, 0))
+	if (number_gone(s, fd, -1))
 		end(s, -1);
+}
+
+struct afu_sock *afu_view_reserve(int fd)
+{
+	struct afu_sock *s;
+
+	afu_table_lock();
+	s = afu_fd_sock(fd);
+	if (s)
+		s->numbers++;
+	afu_table_unlock();
+	return s;
+}
+
+void afu_view_reserved(struct afu_sock *s, int to)
+{
+	if (to < 0) {
+		afu_view_number_gone(s, -1);
+		return;
+	}
+	afu_table_lock();
+	if (s->fd < 0)
+		s->fd = to;
+	afu_table_set(to, (uintptr_t)s);
+	afu_table_unlock();
+}
+
+void afu_view_replaced(int fd, int spare)
+{
+	struct afu_sock *s;
+
+	afu_table_lock();
+	s = afu_fd_sock(fd);
+	if (s)
+		afu_table_set(fd, 0);
+	afu_table_unlock();
+	if (s && number_gone(s, fd, spare))
+		end(s, spare);
+	else
+		afu_sys_close(spare);
 }
 
 int afu_view_close(int fd)
@@ -269,7 +319,7 @@ int afu_view_close(int fd)
 	afu_table_unlock();
 	if (e <= 3 || (e & 1))
 		return -EBADF;
-	if (number_gone((struct afu_sock *)e, fd, 1))
+	if (number_gone((struct afu_sock *)e, fd, fd))
 		end((struct afu_sock *)e, fd);
 	else
 		afu_sys_close(fd);
@@ -319,7 +369,7 @@ void afu_view_forked(void)
 			continue;
 		/* the mappings did not follow; the other threads' calls are not ours */
 		s->ep = NULL;
-		s->ch = NULL;
+		s->ch = s->retired = NULL;
 		s->version = 0;
 		atomic_store(&s->uses, 0);
 	}

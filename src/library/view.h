@@ -42,6 +42,17 @@ void afu_view_free(struct afu_sock *s);
 
 /* One more number for the socket. */
 void afu_view_number(struct afu_sock *s, int fd);
+/*
+ * The same in two steps, for dup(): the number counts before it is known, so the view
+ * can't end meanwhile.  NULL if fd is no afunix socket.  to < 0: there is none after all.
+ */
+struct afu_sock *afu_view_reserve(int fd);
+void afu_view_reserved(struct afu_sock *s, int to);
+/*
+ * dup2() put something else under a number that was ours; spare is a duplicate of
+ * what it was, and is used up.
+ */
+void afu_view_replaced(int fd, int spare);
 /* The number means something else already: the last one ends the view.  The table has no entry any more. */
 void afu_view_number_gone(struct afu_sock *s, int fd);
 /* close(2) of a number that is ours. */

@@ -26,7 +26,8 @@ struct afu_sock {
 	uint32_t version;        /* of ep that the rest shows */
 	uint32_t state;          /* enum afu_state */
 	struct afu_channel *ch;
-	uint64_t ch_id;
+	struct afu_channel *retired; /* an earlier one, mapped until nobody can be looking */
+	int retired_listener;
 	struct afu_side *own, *peer;
 	struct afu_ring in, out;
 	uint32_t numbers;        /* descriptors of this process; under the table's lock */

@@ -20,7 +20,6 @@
 /* What the ring holds for certain, by the kernel's charge. */
 #define CAPACITY 212992u
 #define SNDBUF_MIN 4608u
-#define LOCK_PATIENCE_NS 1000000
 
 static uint32_t linear_charge(uint32_t n)
 {
@@ -80,9 +79,9 @@ int afu_sock_take_error(struct afu_sock *s)
 	return peer_error < 4096 ? (int)peer_error : ECONNRESET;
 }
 
-static int lock_tx(struct afu_sock *s, struct afu_thread *th, int64_t deadline)
+static int lock_tx(struct afu_sock *s, struct afu_thread *th)
 {
-	int got = afu_lock_acquire(&s->ep->tx_lock, th, deadline);
+	int got = afu_lock_acquire(&s->ep->tx_lock, th);
 
 	if (__builtin_expect(got > 0, 0)) {
 		afu_ring_recover_tx(&s->out, &s->ep->tx);
@@ -91,29 +90,35 @@ static int lock_tx(struct afu_sock *s, struct afu_thread *th, int64_t deadline)
 	return got < 0 ? got : 0;
 }
 
-static int lock_rx(struct afu_sock *s, struct afu_thread *th, int64_t deadline)
+static int lock_rx(struct afu_sock *s, struct afu_thread *th)
 {
-	int got = afu_lock_acquire(&s->ep->rx_lock, th, deadline);
+	int got = afu_lock_acquire(&s->ep->rx_lock, th);
 
 	if (__builtin_expect(got > 0, 0))
 		afu_ring_recover_rx(&s->in, &s->ep->rx);
 	return got < 0 ? got : 0;
 }
 
-static int64_t lock_deadline(const struct afu_patience *p)
+/*
+ * A holder of the lock is stopped: whether the call goes on trying.  0, or the
+ * negative errno that ends it.  Outside the critical section.
+ */
+static int still_patient(const struct afu_thread *th, const struct afu_patience *p)
 {
-	return p->nonblocking ? afu_clock_ns() + LOCK_PATIENCE_NS : AFU_NEVER;
+	uint32_t sigs = atomic_load_explicit(&th->sig_seq, memory_order_relaxed); /* this thread's own */
+
+	if (p->nonblocking || afu_clock_ns() >= p->deadline)
+		return -EAGAIN;
+	return sigs != p->sig_seq && (th->sig_norestart || p->timed) ? -EINTR : 0;
 }
 
-/* One buffer.  0, -EAGAIN: no room, -EFAULT. */
-static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n,
-	       const struct afu_patience *p)
+/* One buffer.  0, -EAGAIN: no room, -EBUSY: somebody holds the lock, -EFAULT. */
+static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n)
 {
 	int err;
 
 	afu_thread_enter(th);
-	err = lock_tx(s, th, __builtin_expect(atomic_load_explicit(&s->ep->tx_lock.word, memory_order_relaxed) != 0, 0)
-				     ? lock_deadline(p) : AFU_NEVER);
+	err = lock_tx(s, th);
 	if (!err) {
 		if (afu_ring_used(&s->out, &s->ep->tx) >= afu_sock_limit(s))
 			err = -EAGAIN;
@@ -171,11 +176,20 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		}
 		if (flags_of(s->own) & AFU_SIDE_WSHUT)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_SHUT);
-		err = put(s, th, from, n, p);
+		err = put(s, th, from, n);
 		if (__builtin_expect(!err, 1)) {
 			afu_wake(s->peer, AFU_IN);
 			done += n;
+			w.rounds = 0;
 			continue;
+		}
+		if (err == -EBUSY) {
+			err = still_patient(th, p);
+			if (!err)
+				continue;
+			if (!done)
+				afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED : AFU_CAUSE_SEND_FULL);
+			return done ? (ssize_t)done : err;
 		}
 		if (err == -EFAULT)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_BAD_POINTER);
@@ -214,6 +228,8 @@ static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len)
 
 		if (err <= 0)
 			return done || !err ? (ssize_t)done : err;
+		if (!rec.length)
+			return -EPROTO; /* a stream has no empty records */
 		n = rec.length - rec.offset;
 		if (n > len - done)
 			n = len - done;
@@ -320,8 +336,7 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 
 		newcomer.produced = atomic_load_explicit(&s->in.mark->produced, memory_order_acquire);
 		afu_thread_enter(th);
-		err = lock_rx(s, th, __builtin_expect(atomic_load_explicit(&s->ep->rx_lock.word, memory_order_relaxed) != 0, 0)
-					     ? lock_deadline(p) : AFU_NEVER);
+		err = lock_rx(s, th);
 		if (!err) {
 			struct afu_ring_record rec;
 
@@ -338,8 +353,17 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			n = 0;
 		}
 		afu_thread_leave(th);
+		if (err) {
+			err = still_patient(th, p);
+			if (!err)
+				continue;
+			if (!done)
+				afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED : AFU_CAUSE_RECV_EMPTY);
+			return done ? (ssize_t)done : err;
+		}
 		if (n > 0) {
 			done += (size_t)n;
+			w.rounds = 0;
 			if (!(flags & MSG_PEEK))
 				give_room(s);
 		} else if (n < 0) {
@@ -377,7 +401,7 @@ size_t afu_sock_unread(struct afu_sock *s, struct afu_thread *th)
 	if (s->state != AFU_CONNECTED)
 		return 0;
 	afu_thread_enter(th);
-	if (lock_rx(s, th, afu_clock_ns() + LOCK_PATIENCE_NS) == 0) {
+	if (lock_rx(s, th) == 0) {
 		for (int found = afu_ring_front(&s->in, &s->ep->rx, &rec); found > 0; found = afu_ring_next(&s->in, &rec))
 			sum += rec.length - rec.offset;
 		afu_lock_release(&s->ep->rx_lock, th);

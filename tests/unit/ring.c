@@ -197,7 +197,7 @@ static void there_and_back(uint32_t n)
 	uint64_t produced = ring.mark->produced;
 
 	NEED(put(seed, n, flags, n + 100) == 0);
-	CHECK_EQ(ring.mark->produced, produced + 1);
+	CHECK(ring.mark->produced != produced);
 	CHECK_EQ(afu_ring_used(&ring, tx), n + 100);
 	CHECK(afu_ring_unread(&ring));
 	check_front(seed, n, flags, &rec);
@@ -294,6 +294,7 @@ static void wrap_large(void)
 			begin_at(IN_LARGE | at);
 			for (size_t i = 0; i < SIZES; i += at % 64 ? 5 : 1) {
 				tx->tail = tx->seen = rx->head = ring.head->position = IN_LARGE | at;
+				ring.mark->produced = 0;
 				there_and_back(sizes[i]);
 			}
 			if (at % 128 == 0)
@@ -398,12 +399,14 @@ static void bad_buffer_once(char *page, uint64_t at, uint32_t n, uint32_t good)
 	struct iovec iov[2];
 	struct afu_iter it = bad_after(iov, page, n, good);
 	struct afu_ring_record rec;
+	uint64_t produced;
 
 	begin_at(at);
 	NEED(put(77, 13, 5, 11) == 0);
+	produced = ring.mark->produced;
 	CHECK_EQ(afu_ring_put(&ring, tx, &it, n, 0, 99), -EFAULT);
 	CHECK_EQ(afu_ring_used(&ring, tx), 11);
-	CHECK_EQ(ring.mark->produced, 1);
+	CHECK_EQ(ring.mark->produced, produced);
 	check_front(77, 13, 5, &rec);
 	CHECK_EQ(afu_ring_next(&ring, &rec), 0);
 	NEED(afu_ring_front(&ring, rx, &rec) == 1);
