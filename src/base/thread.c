@@ -116,6 +116,11 @@ void afu_thread_quiesce(const void *object)
 	afu_thread_leave(self);
 }
 
+int afu_thread_alone(void)
+{
+	return registry_count <= 1;
+}
+
 void afu_thread_forked(void)
 {
 	struct afu_thread *self = &afu_thread_self;

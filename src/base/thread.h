@@ -89,6 +89,9 @@ static inline void afu_thread_leave(struct afu_thread *th)
  */
 void afu_thread_quiesce(const void *object);
 
+/* Whether no other thread has ever called us. */
+int afu_thread_alone(void);
+
 /* In a forked child: only the calling thread is left. */
 void afu_thread_forked(void);
 

@@ -74,7 +74,7 @@ static int duplicate_to(int fd, int to, int flags)
 		return -EBADF;
 	if (flags & ~O_CLOEXEC)
 		return -EINVAL;
-	spare = (int)afu_sys(SYS_fcntl, to, F_DUPFD_CLOEXEC, 0);
+	spare = afu_table_spare(to);
 	if (spare < 0)
 		return spare;
 	got = (int)afu_sys(SYS_dup3, fd, to, flags);

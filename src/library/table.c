@@ -83,16 +83,20 @@ unsigned int afu_table_top(void)
 	return top;
 }
 
-int afu_table_hide(int fd)
+int afu_table_spare(int fd)
 {
 	struct rlimit r = limits();
 	unsigned int soft = r.rlim_cur > afu_table_size ? afu_table_size : (unsigned int)r.rlim_cur;
 	unsigned int from = soft > 4 * RESERVE ? soft - RESERVE : soft - soft / 4;
-	int high;
+	int high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
 
-	high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
-	if (high < 0)
-		high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, soft / 2);
+	return high >= 0 ? high : (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, soft / 2);
+}
+
+int afu_table_hide(int fd)
+{
+	int high = afu_table_spare(fd);
+
 	if (high < 0)
 		high = fd;
 	else

@@ -252,9 +252,11 @@ static int number_gone(struct afu_sock *s, int fd, int alive)
 	afu_table_lock();
 	if (atomic_load(&s->uses)) {
 		/* somebody sleeps in a call: the socket lives until the call leaves */
-		int dup = alive >= 0 ? (int)afu_sys(SYS_fcntl, alive, F_DUPFD_CLOEXEC, 0) : -1;
+		int dup = alive >= 0 ? afu_table_spare(alive) : -1;
 
-		s->fd = dup >= 0 ? afu_table_hide(dup) : -1;
+		if (dup >= 0)
+			afu_table_set(dup, AFU_TABLE_HIDDEN);
+		s->fd = dup;
 		s->hidden = 1;
 		last = 0;
 	}
@@ -310,19 +312,31 @@ void afu_view_replaced(int fd, int spare)
 
 int afu_view_close(int fd)
 {
-	uintptr_t e;
+	struct afu_sock *s;
+	int spare = -1;
 
 	afu_table_lock();
-	e = afu_fd_entry(fd);
-	if (e > 3 && !(e & 1))
+	s = afu_fd_sock(fd);
+	if (s) {
 		afu_table_set(fd, 0);
+		/*
+		 * With other threads about, the number closes together with its entry: a dup()
+		 * finds both or neither.  A spare keeps the token for calls that sleep on it.
+		 */
+		if (!afu_thread_alone())
+			spare = afu_table_spare(fd);
+		if (spare >= 0)
+			afu_sys_close(fd);
+	}
 	afu_table_unlock();
-	if (e <= 3 || (e & 1))
+	if (!s)
 		return -EBADF;
-	if (number_gone((struct afu_sock *)e, fd, fd))
-		end((struct afu_sock *)e, fd);
+	if (spare < 0)
+		spare = fd;
+	if (number_gone(s, fd, spare))
+		end(s, spare);
 	else
-		afu_sys_close(fd);
+		afu_sys_close(spare);
 	return 0;
 }
 
