@@ -30,7 +30,10 @@ static uint32_t read_setting(const char *path, uint32_t otherwise)
 	return value;
 }
 
-/* The word that sleepers watch: our thread id, marked by the kernel when we die. */
+/*
+ * The word that sleepers watch: our thread id, marked by the kernel when we die; it wakes
+ * somebody only if the word says that somebody waits.
+ */
 static int make_book(struct afu_broker *b)
 {
 	struct robust_list_head *head;
@@ -41,7 +44,7 @@ static int make_book(struct afu_broker *b)
 	if (b->book < 0 || afu_memory_map(b->book, 4096, 1, &p) < 0)
 		return -1;
 	b->alive = p;
-	atomic_store(b->alive, (uint32_t)afu_sys(SYS_gettid));
+	atomic_store(b->alive, (uint32_t)afu_sys(SYS_gettid) | FUTEX_WAITERS);
 	if (afu_sys(SYS_get_robust_list, 0, &head, &length) == 0)
 		head->list_op_pending = (void *)((char *)p - head->futex_offset);
 	return afu_memory_seal_writes(b->book);

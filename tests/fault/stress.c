@@ -187,15 +187,26 @@ static void sleep_on(struct afu_wait *w, struct afu_waiter *bell, uint32_t watch
 	atomic_fetch_sub(&bell->word->asleep, 1);
 }
 
-static int lock_tx(struct afu_thread *th)
+/* Enters and takes the lock, however long its owner is stopped. */
+static void lock_tx(struct afu_thread *th)
 {
-	int got = afu_lock_acquire(&s->tx_lock, th, AFU_NEVER);
+	int got;
 
+	afu_thread_enter(th);
+	while ((got = afu_lock_acquire(&s->tx_lock, th)) < 0) {
+		afu_thread_leave(th);
+		afu_thread_enter(th);
+	}
 	if (got > 0) {
 		afu_ring_recover_tx(&ring, &s->tx);
 		afu_wake(&ch->side[CONSUMER], AFU_IN);
 	}
-	return got;
+}
+
+static void unlock_tx(struct afu_thread *th)
+{
+	afu_lock_release(&s->tx_lock, th);
+	afu_thread_leave(th);
 }
 
 static int put(uint32_t n)
@@ -205,12 +216,10 @@ static int put(uint32_t n)
 	struct afu_iter from = { &iov, 1, 0 };
 	int err = -EAGAIN;
 
-	afu_thread_enter(th);
 	lock_tx(th);
 	if (afu_ring_used(&ring, &s->tx) < LIMIT)
 		err = afu_ring_put(&ring, &s->tx, &from, n, 0, n);
-	afu_lock_release(&s->tx_lock, th);
-	afu_thread_leave(th);
+	unlock_tx(th);
 	return err;
 }
 
@@ -321,8 +330,8 @@ static int take(void)
 	int found;
 
 	afu_thread_enter(th);
-	if (afu_lock_acquire(&s->rx_lock, th, AFU_NEVER) > 0)
-		afu_ring_recover_rx(&ring, &s->rx);
+	if (afu_lock_acquire(&s->rx_lock, th) != 0)
+		complain("the only consumer can't have its lock", &(struct record){ 0 }, s->rx_lock.word);
 	found = afu_ring_front(&ring, &s->rx, &rec);
 	if (found > 0 && rec.length <= sizeof buffer) {
 		(void)afu_ring_read(&ring, &rec, 0, &to, rec.length);
@@ -503,10 +512,8 @@ static void finish(struct crowd *c)
 		}
 		c->producer[i] = 0;
 	}
-	afu_thread_enter(th);
 	lock_tx(th);
-	afu_lock_release(&s->tx_lock, th);
-	afu_thread_leave(th);
+	unlock_tx(th);
 	atomic_fetch_or(&ch->side[CONSUMER].flags, AFU_SIDE_RSHUT);
 	afu_kick(&ch->side[CONSUMER]);
 	for (int status; waitpid(c->consumer, &status, WNOHANG) == 0;) {

@@ -3,10 +3,13 @@
 """The command "afunix run": statuses, refusals, the system around the domain, and nothing left behind."""
 
 import ctypes
+import errno
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from lib import AFUNIX, check, end, environment, equal, main, pair, peer, prefix, run, shell
@@ -207,6 +210,63 @@ def terminated():
         process.stdout.close()
 
 
+BROKERLESS = """
+import os, select, signal, socket, time
+pairs = [socket.socketpair() for _ in range(2)]
+
+def reader():
+    try:
+        print('recv', pairs[0][0].recv(1), flush=True)
+    except OSError as error:
+        print('recv', error.errno, flush=True)
+
+def poller():
+    p = select.poll()
+    p.register(pairs[1][0], select.POLLIN)
+    print('poll', len(p.poll()), flush=True)
+
+children = []
+for work in reader, poller:
+    children.append(os.fork())
+    if children[-1] == 0:
+        work()
+        os._exit(0)
+while any(open(f'/proc/{c}/stat').read().split()[2] != 'S' for c in children):
+    time.sleep(0.01)
+broker = os.getppid()
+while open(f'/proc/{broker}/comm').read() != 'afunix\\n':
+    broker = int(open(f'/proc/{broker}/stat').read().split()[3])
+os.kill(broker, signal.SIGKILL)
+for c in children:
+    os.waitpid(c, 0)
+try:
+    socket.socket(socket.AF_UNIX)
+except OSError as error:
+    print('socket', error.errno, flush=True)
+"""
+
+
+def broker_killed():
+    """SIGKILL of the broker: whoever sleeps is told, and nobody hangs."""
+    process = subprocess.Popen([AFUNIX, 'run', '--', sys.executable, '-c', BROKERLESS], stdout=subprocess.PIPE)
+    try:
+        lines = sorted(process.stdout.read().split(b'\n'))
+        equal(lines, sorted([b'', b'poll 1', b'recv %d' % errno.ECONNRESET, b'socket %d' % errno.ENETDOWN]))
+        equal(process.wait(timeout=10), -signal.SIGKILL)
+    finally:
+        end(process)
+        process.stdout.close()
+
+
+def causes_are_json():
+    """"afunix errors --json": one object a line, each with its four members."""
+    result = run([AFUNIX, 'errors', '--json'])
+    equal(result.status, 0, result)
+    for line in result.out.splitlines():
+        equal(sorted(json.loads(line)), ['calls', 'errno', 'id', 'text'], line)
+    check(len(result.out.splitlines()) > 50, result)
+
+
 def nested():
     """A shell in the domain starts "afunix run" again: a domain inside, with names of its own."""
     inner = ' '.join([*prefix('afunix'), *peer('listed', 'inner')])
@@ -228,6 +288,8 @@ main([('exit status passes through', status_passes),
       ('two private domains have separate names', two_domains),
       ('a path outside the domain reaches the kernel\'s server', lambda: falls_through(os.path.abspath('outside'))),
       ('an abstract name outside the domain does too', lambda: falls_through('@afunix-test-outside')),
+      ('the broker is killed: sleepers are told', broker_killed),
+      ('errors --json is JSON', causes_are_json),
       ('an abstract name inside comes before the same one outside', shadows),
       ('SIGTERM reaches the program', terminated),
       ('a domain inside a domain', nested),

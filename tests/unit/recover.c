@@ -12,7 +12,6 @@
  * drained areas are zero.  In the pairs, one end stands still in the middle of its
  * operation while the other end dies and is recovered, and goes on after that.
  */
-#include "base/clock.h"
 #include "base/lock.h"
 #include "ring/ring.h"
 #include "tap.h"
@@ -93,6 +92,7 @@ static void fill(uint32_t id, uint32_t n)
 		buffer[i] = content(id, i);
 }
 
+/* Nobody else is about to hold a lock here: -EBUSY is a failure. */
 static int lock_tx(void)
 {
 	int got = afu_lock_acquire(&s->tx_lock, afu_thread());
