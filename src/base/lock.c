@@ -16,8 +16,8 @@ int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th)
 		uint32_t w = atomic_load_explicit(&lock->word, memory_order_relaxed); /* checked by the CAS */
 		struct timespec slice = { 0, SLICE_NS };
 
-		/* OWNER_DIED: the kernel's mark.  Our own tid: we don't hold it, so an owner of that number is dead. */
-		if ((w & FUTEX_TID_MASK) == 0 || (w & FUTEX_OWNER_DIED) || (w & FUTEX_TID_MASK) == th->tid) {
+		/* OWNER_DIED: the kernel's mark.  Our own tid may be a live one's in another PID namespace. */
+		if ((w & FUTEX_TID_MASK) == 0 || (w & FUTEX_OWNER_DIED)) {
 			int died = w != 0;
 
 			if (atomic_compare_exchange_strong_explicit(&lock->word, &w, th->tid,
@@ -33,7 +33,7 @@ int afu_lock_contend(struct afu_lock *lock, struct afu_thread *th)
 			struct robust_list_head *head = th->robust;
 
 			if (head)
-				head->list_op_pending = NULL;
+				head->list_op_pending = th->robust_pending;
 			return -EBUSY;
 		}
 		if (!(w & FUTEX_WAITERS) &&

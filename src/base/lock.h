@@ -71,8 +71,11 @@ static inline int afu_lock_acquire(struct afu_lock *lock, struct afu_thread *th)
 	struct robust_list_head *head = th->robust;
 	uint32_t free = 0;
 
-	if (head)
+	if (head) {
+		/* libc may be in the middle of a robust mutex of its own, if this is a handler */
+		th->robust_pending = head->list_op_pending;
 		head->list_op_pending = afu_lock_node(th, lock);
+	}
 	atomic_signal_fence(memory_order_seq_cst);
 	if (atomic_compare_exchange_strong_explicit(&lock->word, &free, th->tid, memory_order_acquire,
 						    memory_order_relaxed))
@@ -90,7 +93,7 @@ static inline void afu_lock_release(struct afu_lock *lock, struct afu_thread *th
 		afu_futex_wake(&lock->word, 1, 1);
 	atomic_signal_fence(memory_order_seq_cst);
 	if (head)
-		head->list_op_pending = NULL;
+		head->list_op_pending = th->robust_pending;
 }
 
 #endif

@@ -37,7 +37,8 @@ struct afu_thread {
 	int32_t bell;                 /* write end to ring when a handler ran just before a sleep; -1 */
 	uint32_t tid;
 	uint32_t registered;
-	void *robust;                 /* struct robust_list_head of libc, or ours */
+	void *robust;                 /* struct robust_list_head of libc */
+	void *robust_pending;         /* what stood in its list_op_pending before a lock of ours */
 	uint64_t deferred_mask;       /* signals to unblock when the section ends */
 	struct afu_spin {
 		uint32_t skip;        /* waits left that must not spin */

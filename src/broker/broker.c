@@ -145,6 +145,8 @@ void afu_broker_client_groups(struct afu_client *c, const gid_t *groups, unsigne
 
 void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c)
 {
+	struct bsock *s, *next;
+
 	afu_waiters_forget(c->process);
 	for (unsigned int i = 0; i < c->bells; i++) {
 		if (c->bell[i] >= 0)
@@ -154,8 +156,17 @@ void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c)
 	if (c->page >= 0)
 		close(c->page);
 	HASH_DEL(b->clients, c);
-	free(c);
 	afu_broker_drain(b);
+	/*
+	 * It may have been killed between a publish and its wake-up: whoever shares a
+	 * socket with it, and the other ends, look again.
+	 */
+	HASH_ITER(by_id, b->by_id, s, next)
+	{
+		if (afu_bsock_held(s, c))
+			afu_connection_kick(s);
+	}
+	free(c);
 }
 
 void afu_call_give(struct call *c, int fd, int ours)

@@ -307,3 +307,16 @@ void afu_connection_close(struct afu_broker *b, struct bsock *s)
 	}
 	forget(b, s);
 }
+
+void afu_connection_kick(struct bsock *s)
+{
+	struct afu_channel *ch;
+
+	if (s->events)
+		afu_kick(&s->events->side[0]);
+	if (!s->conn || afu_channel_map(s->conn->memory, 0, &ch) < 0)
+		return;
+	afu_kick(&ch->side[0]);
+	afu_kick(&ch->side[1]);
+	afu_channel_unmap(ch, 0);
+}

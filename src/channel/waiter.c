@@ -252,7 +252,7 @@ static void discard_locked(struct bell **at, struct waste *waste)
 		if (atomic_load(&others.recent[i]) == b)
 			atomic_store(&others.recent[i], NULL);
 	}
-		b->next = waste->bells;
+	b->next = waste->bells;
 	waste->bells = b;
 }
 

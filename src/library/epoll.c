@@ -556,8 +556,9 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 	int err = 0;
 
 	if (ep->waiter) {
-		afu_epoll_watch(ep, ep->waiter->id);
+		/* asleep before announced: a waker that takes the announcement away must ring */
 		atomic_fetch_add(&ep->waiter->word->asleep, 1);
+		afu_epoll_watch(ep, ep->waiter->id);
 		atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	}
 	/* only now: who adds the first kernel descriptor rings if we were asleep already */

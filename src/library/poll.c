@@ -178,9 +178,10 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 	w = p->th->waiter;
 	for (;;) {
 		if (w) {
+			/* asleep before announced: a waker that takes the announcement away must ring */
+			atomic_fetch_add(&w->word->asleep, 1);
 			watch(p, w->id, first);
 			first = 0;
-			atomic_fetch_add(&w->word->asleep, 1);
 			atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 		}
 		ready = look(p) ? 0 : 1;

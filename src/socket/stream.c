@@ -94,8 +94,10 @@ static int lock_rx(struct afu_sock *s, struct afu_thread *th)
 {
 	int got = afu_lock_acquire(&s->ep->rx_lock, th);
 
-	if (__builtin_expect(got > 0, 0))
+	if (__builtin_expect(got > 0, 0)) {
 		afu_ring_recover_rx(&s->in, &s->ep->rx);
+		afu_wake(s->peer, AFU_OUT);
+	}
 	return got < 0 ? got : 0;
 }
 

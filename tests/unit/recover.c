@@ -151,7 +151,10 @@ static void prepare(const struct scenario *sc)
 {
 	use(theirs);
 	memset(s, 0, sizeof *s);
-	s->tx.tail = s->tx.seen = s->rx.head = s->rx.released_at = s->head.position = sc->start;
+	atomic_store(&s->tx.tail, sc->start);
+	atomic_store(&s->rx.head, sc->start);
+	atomic_store(&s->head.position, sc->start);
+	s->tx.seen = s->rx.released_at = sc->start;
 	s->tx.intent_at = sc->start - 8;
 	now = sc;
 	for (uint32_t i = 1; i <= sc->before; i++) {

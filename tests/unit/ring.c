@@ -84,6 +84,14 @@ static void tear_down(void)
 	}
 }
 
+static void set_positions(uint64_t at)
+{
+	atomic_store(&tx->tail, at);
+	tx->seen = at;
+	atomic_store(&rx->head, at);
+	atomic_store(&ring.head->position, at);
+}
+
 /* Forgets everything and begins at a position, as after that many bytes. */
 static void begin_at(uint64_t at)
 {
@@ -93,7 +101,8 @@ static void begin_at(uint64_t at)
 	memset((void *)ring.mark, 0, sizeof *ring.mark);
 	memset((void *)tx, 0, sizeof *tx);
 	memset((void *)rx, 0, sizeof *rx);
-	tx->tail = tx->seen = rx->head = rx->released_at = ring.head->position = at;
+	set_positions(at);
+	rx->released_at = at;
 	tx->intent_at = at - 8;
 	/* an offset of 0 at some other position */
 	rx->partial = (uint64_t)(uint32_t)(at - 8) << 32;
@@ -293,7 +302,7 @@ static void wrap_large(void)
 		for (uint64_t at = LARGE - 2 * SMALL; at <= LARGE; at += 8) {
 			begin_at(IN_LARGE | at);
 			for (size_t i = 0; i < SIZES; i += at % 64 ? 5 : 1) {
-				tx->tail = tx->seen = rx->head = ring.head->position = IN_LARGE | at;
+				set_positions(IN_LARGE | at);
 				ring.mark->produced = 0;
 				there_and_back(sizes[i]);
 			}
@@ -571,7 +580,8 @@ static void partly_then_4_gib(void)
 	afu_ring_take(&ring, rx, &rec, 1);
 	/* as after 4 GiB of records that were read whole */
 	at += UINT64_C(1) << 32;
-	tx->tail = tx->seen = rx->head = rx->released_at = ring.head->position = at;
+	set_positions(at);
+	rx->released_at = at;
 	NEED(put(2, 100, 0, 1) == 0);
 	check_front(2, 100, 0, &rec);
 	tear_down();
@@ -707,7 +717,7 @@ static void stale_header(void)
 			header = *word;
 			check_front(1, 20, 0, &rec);
 			afu_ring_take(&ring, rx, &rec, 1);
-			tx->tail = tx->seen = rx->head = ring.head->position = base + (lap + 1) * size;
+			set_positions(base + (lap + 1) * size);
 			*word = header;
 			CHECK_EQ(afu_ring_front(&ring, rx, &rec), 0);
 			CHECK(!afu_ring_ready(&ring, rx));
@@ -832,7 +842,7 @@ static void use_once(void)
 		if (walked < 50)
 			CHECK_EQ(afu_ring_read(&ring, &rec, rec.offset, &it, n), 0);
 		if (++walked > 2 * LARGE / 8) {
-			CHECK(!"looking ahead does not end");
+			tap_failed(__FILE__, __LINE__, "looking ahead does not end");
 			tap_leave();
 		}
 		found = afu_ring_next(&ring, &rec);
