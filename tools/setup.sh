@@ -7,7 +7,7 @@
 # run needs a network.  No daemon that a package brings is started or enabled.
 set -eu
 
-build='meson ninja-build gcc libc6-dev pkg-config python3'
+build='meson ninja-build gcc libc6-dev uthash-dev pkg-config python3'
 run="$build redis-server redis-tools strace"
 tests="$run socat mandoc spin"
 
@@ -23,6 +23,7 @@ present() {
 	case $1 in
 	ninja-build) command -v ninja ;;
 	libc6-dev) test -e /usr/include/stdlib.h ;;
+	uthash-dev) test -e /usr/include/uthash.h ;;
 	redis-tools) command -v redis-benchmark && command -v redis-cli ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
