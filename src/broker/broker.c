@@ -93,14 +93,8 @@ void afu_broker_free(struct afu_broker *b)
 	struct bsock *s, *next;
 	struct afu_client *c, *next_client;
 
-again:
 	HASH_ITER(by_id, b->by_id, s, next)
-	{
-		if (s->embryo)
-			continue; /* goes with its listener */
-		afu_connection_close(b, s);
-		goto again; /* others may have gone with it */
-	}
+	afu_connection_abandon(b, s);
 	HASH_ITER(hh, b->clients, c, next_client)
 	afu_broker_client_gone(b, c);
 	if (b->alive) {

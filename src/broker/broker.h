@@ -35,7 +35,10 @@ struct afu_reply_fds {
 
 /* secret, length: what an attaching process must show; length 0: nothing.  NULL: no memory. */
 struct afu_broker *afu_broker_new(const void *secret, size_t length);
-/* All sockets close, all memory is given back. */
+/*
+ * All memory is given back.  Sockets are left as they are, as if the broker had died:
+ * whoever waits for a peer is told that nobody knows any more.
+ */
 void afu_broker_free(struct afu_broker *b);
 
 /*

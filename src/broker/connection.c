@@ -320,3 +320,12 @@ void afu_connection_kick(struct bsock *s)
 	afu_kick(&ch->side[1]);
 	afu_channel_unmap(ch, 0);
 }
+
+void afu_connection_abandon(struct afu_broker *b, struct bsock *s)
+{
+	if (s->conn) {
+		s->conn->end[s->side] = NULL;
+		afu_store_conn_unref(s->conn);
+	}
+	forget(b, s);
+}

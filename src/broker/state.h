@@ -152,6 +152,8 @@ enum afu_cause afu_connection_accept(struct call *c);
 enum afu_cause afu_connection_shutdown(struct call *c);
 /* Wakes everybody at both ends of what the socket is connected to, or at the listener. */
 void afu_connection_kick(struct bsock *s);
+/* Forgets the socket without telling anybody. */
+void afu_connection_abandon(struct afu_broker *b, struct bsock *s);
 void afu_connection_close(struct afu_broker *b, struct bsock *s);
 
 #endif

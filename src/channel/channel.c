@@ -213,7 +213,7 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 	}
 	words[n++] = afu_futex_word(&own->seq, seq, 1);
 	words[n++] = afu_futex_word(&th->sig_seq, w->sig_seq, 0);
-	if (afu_alive) {
+	if (afu_alive && !w->alone) {
 		alive = atomic_load(afu_alive);
 		if (afu_alive_lost())
 			return -ENETDOWN;
@@ -224,7 +224,7 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 		return w->ready(w->arg) ? 0 : -ETIMEDOUT;
 	if (err == -EINTR)
 		return w->ready(w->arg) ? 0 : -EINTR; /* the handler had no SA_RESTART */
-	if (afu_alive_lost()) {
+	if (!w->alone && afu_alive_lost()) {
 		/* pass it on: the kernel woke one sleeper only */
 		afu_sys(SYS_futex, afu_alive, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
 	} else if (err == 0) {

@@ -144,6 +144,7 @@ struct afu_wait {
 	uint32_t sig_seq;            /* the thread's count of handlers when the call began */
 	uint32_t rounds;             /* since the last progress; the caller sets it to 0 then */
 	int timed;                   /* the socket has a timeout: any handler interrupts */
+	int alone;                   /* the broker's end changes nothing */
 };
 
 /*

@@ -102,6 +102,18 @@ static void overflow(struct afu_side *side)
 	}
 }
 
+/* Only asked when the broker is gone: a walk over the table. */
+static int peer_here(const struct afu_sock *s)
+{
+	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
+		const struct afu_sock *other = afu_fd_sock((int)fd);
+
+		if (other && other != s && other->state == AFU_CONNECTED && other->channel_id == s->channel_id)
+			return 1;
+	}
+	return 0;
+}
+
 static int choose(const char *address)
 {
 	static const struct afu_waiter_ops ops = { announce, fetch };
@@ -117,6 +129,7 @@ static int choose(const char *address)
 	afu_process_start();
 	afu_waiter_ops = &ops;
 	afu_watch_overflow = overflow;
+	afu_sock_peer_here = peer_here;
 	embedded = !address;
 	if (address) {
 		gate = afu_gate_control(&parsed);

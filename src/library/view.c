@@ -97,6 +97,7 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		s->out = afu_channel_ring(ch, side);
 		s->in = afu_channel_ring(ch, 1 - side);
 		s->ch = ch;
+		s->channel_id = ch->id;
 	}
 	atomic_thread_fence(memory_order_release); /* who sees the state sees the view */
 	s->state = state;

@@ -32,6 +32,13 @@ static int roomy(const struct afu_sock *s)
 	return 4 * (afu_sock_unsent(s) + 1) <= afu_sock_limit(s);
 }
 
+int (*afu_sock_peer_here)(const struct afu_sock *s);
+
+int afu_sock_lost(const struct afu_sock *s)
+{
+	return afu_alive_lost() && !(afu_sock_peer_here && afu_sock_peer_here(s));
+}
+
 uint32_t afu_sock_events(const struct afu_sock *s)
 {
 	uint32_t flags, events;
@@ -46,7 +53,7 @@ uint32_t afu_sock_events(const struct afu_sock *s)
 			events |= POLLERR;
 		if (roomy(s))
 			events |= POLLOUT | POLLWRNORM | POLLWRBAND;
-		if (afu_alive_lost())
+		if (afu_sock_lost(s))
 			events |= POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLERR;
 		return events;
 	case AFU_LISTENING:

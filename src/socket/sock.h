@@ -26,6 +26,7 @@ struct afu_sock {
 	uint32_t version;        /* of ep that the rest shows */
 	uint32_t state;          /* enum afu_state */
 	struct afu_channel *ch;
+	uint64_t channel_id;     /* as the channel says: a hint */
 	struct afu_channel *retired; /* an earlier one, mapped until nobody can be looking */
 	int retired_listener;
 	struct afu_side *own, *peer;
@@ -60,6 +61,15 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 /* Receives up to len bytes. flags: MSG_PEEK, MSG_WAITALL, MSG_OOB count. */
 ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len, int flags,
 			const struct afu_patience *p);
+
+/*
+ * Set by the library: whether the other end is this process's too.  Then the broker's
+ * end takes nothing away: nobody can die unnoticed.
+ */
+extern int (*afu_sock_peer_here)(const struct afu_sock *s);
+
+/* The broker is gone, and with it the news of the peer. */
+int afu_sock_lost(const struct afu_sock *s);
 
 /* What poll() shows, all bits. Needs no lock. */
 uint32_t afu_sock_events(const struct afu_sock *s);

@@ -204,6 +204,10 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_INTERRUPTED);
 		if (err == -ETIMEDOUT)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_FULL);
+		if (err == -ENETDOWN && !afu_sock_lost(s)) {
+			w.alone = 1;
+			continue;
+		}
 		if (err == -ENETDOWN)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_DOMAIN_LOST);
 	}
@@ -388,6 +392,10 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_INTERRUPTED);
 		if (err == -ETIMEDOUT)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_RECV_EMPTY);
+		if (err == -ENETDOWN && !afu_sock_lost(s)) {
+			w.alone = 1;
+			continue;
+		}
 		if (err == -ENETDOWN) {
 			atomic_fetch_or(&s->own->flags, AFU_SIDE_RSHUT | AFU_SIDE_WSHUT);
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_DOMAIN_LOST);

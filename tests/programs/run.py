@@ -215,12 +215,14 @@ import os, select, signal, socket, time
 pairs = [socket.socketpair() for _ in range(2)]
 
 def reader():
+    pairs[0][1].close()
     try:
         print('recv', pairs[0][0].recv(1), flush=True)
     except OSError as error:
         print('recv', error.errno, flush=True)
 
 def poller():
+    pairs[1][1].close()
     p = select.poll()
     p.register(pairs[1][0], select.POLLIN)
     print('poll', len(p.poll()), flush=True)
