@@ -101,6 +101,13 @@ static_assert(AFU_CHANNEL_SMALL_AT + (2u << AFU_RING_SMALL_SHIFT) <= AFU_CHANNEL
 int afu_channel_map(int fd, int listener, struct afu_channel **to);
 void afu_channel_unmap(struct afu_channel *ch, int listener);
 
+/* What a side is told; the data before it are seen too. */
+static inline uint32_t afu_side_flags(const struct afu_side *side)
+{
+	return atomic_load_explicit(&side->flags, memory_order_acquire);
+	/* acquire: pairs with the fetch_or of whoever shut it */
+}
+
 /* The view of the ring from the given side on. */
 struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from);
 

@@ -65,7 +65,7 @@ static struct afu_iter iter_at(const struct transfer *t, size_t done)
 static int send_state(const struct afu_sock *s, const struct transfer *t, int addressed)
 {
 	if (t->flags & MSG_OOB)
-		return afu_refuse(t->length ? AFU_CAUSE_OOB_NOT_YET : AFU_CAUSE_OOB_NOT_YET);
+		return afu_refuse(AFU_CAUSE_OOB_NOT_YET);
 	if (addressed)
 		return afu_refuse(s->state == AFU_CONNECTED ? AFU_CAUSE_SEND_ADDRESS_CONNECTED : AFU_CAUSE_SEND_ADDRESS);
 	if (s->state != AFU_CONNECTED)

@@ -70,6 +70,8 @@ static int check_type(int type, int protocol)
 		return afu_refuse(AFU_CAUSE_PROTOCOL);
 	if (base != SOCK_STREAM && base != SOCK_DGRAM && base != SOCK_RAW && base != SOCK_SEQPACKET)
 		return afu_refuse(AFU_CAUSE_SOCKET_TYPE);
+	if (base != SOCK_STREAM)
+		return afu_refuse(AFU_CAUSE_TYPE_NOT_YET);
 	return 0;
 }
 
@@ -105,8 +107,6 @@ int afunix_socket(int family, int type, int protocol)
 	err = check_flags(type);
 	if (!err)
 		err = check_type(type, protocol);
-	if (!err && (type & 0xf) != SOCK_STREAM)
-		err = afu_refuse(AFU_CAUSE_TYPE_NOT_YET);
 	if (!err)
 		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
 	if (err)
@@ -142,8 +142,6 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
 	if (!err)
 		err = check_type(type, protocol);
-	if (!err && (type & 0xf) != SOCK_STREAM)
-		err = afu_refuse(AFU_CAUSE_TYPE_NOT_YET);
 	if (!err)
 		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
 	if (err)
@@ -307,7 +305,6 @@ static int await_connection(struct afu_thread *th, struct afu_sock *s, struct af
 		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
 	if (err == -ENETDOWN) {
 		/* nobody can ever connect again: what is left is to wait for a signal */
-		w->rounds = 0;
 		afu_sys(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 		return afu_refuse(AFU_CAUSE_INTERRUPTED);
 	}
@@ -581,9 +578,8 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (!err && shut) {
 		s = afu_view_enter(th, fd, &err);
 		if (s) {
-			atomic_fetch_or(&s->own->flags, shut & AFU_SIDE_RSHUT);
-			/* as in the kernel, only this half is told: the peer's stays as it is */
-			atomic_fetch_or(&s->own->flags, shut & AFU_SIDE_WSHUT);
+			/* as in the kernel, of SHUT_WR only this half is told: the peer's stays as it is */
+			atomic_fetch_or(&s->own->flags, shut);
 			if (shut & AFU_SIDE_RSHUT)
 				atomic_fetch_or(&s->ch->side[1].flags, AFU_SIDE_WSHUT);
 			afu_view_leave(th);

@@ -10,11 +10,6 @@
 
 #include <poll.h>
 
-static uint32_t flags_of(const struct afu_side *side)
-{
-	return atomic_load_explicit(&side->flags, memory_order_acquire);
-}
-
 static uint32_t shut_events(uint32_t flags)
 {
 	uint32_t events = 0;
@@ -45,7 +40,7 @@ uint32_t afu_sock_events(const struct afu_sock *s)
 
 	switch (s->state) {
 	case AFU_CONNECTED:
-		flags = flags_of(s->own);
+		flags = afu_side_flags(s->own);
 		events = shut_events(flags);
 		if (afu_ring_ready(&s->in, &s->ep->rx))
 			events |= POLLIN | POLLRDNORM;
@@ -57,7 +52,7 @@ uint32_t afu_sock_events(const struct afu_sock *s)
 			events |= POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLERR;
 		return events;
 	case AFU_LISTENING:
-		events = shut_events(flags_of(s->own));
+		events = shut_events(afu_side_flags(s->own));
 		if (atomic_load_explicit(&s->ch->pending, memory_order_acquire))
 			events |= POLLIN | POLLRDNORM;
 		return events;

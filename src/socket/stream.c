@@ -55,15 +55,9 @@ uint32_t afu_sock_limit(const struct afu_sock *s)
 	return sndbuf < CAPACITY ? sndbuf : CAPACITY;
 }
 
-static uint32_t flags_of(const struct afu_side *side)
-{
-	return atomic_load_explicit(&side->flags, memory_order_acquire);
-	/* acquire: pairs with the fetch_or of whoever shut it; the data before it are seen */
-}
-
 size_t afu_sock_unsent(const struct afu_sock *s)
 {
-	if (s->state != AFU_CONNECTED || (flags_of(s->peer) & AFU_SIDE_CLOSED))
+	if (s->state != AFU_CONNECTED || (afu_side_flags(s->peer) & AFU_SIDE_CLOSED))
 		return 0;
 	return afu_ring_used(&s->out, &s->ep->tx);
 }
@@ -137,7 +131,7 @@ static int room_soon(void *arg)
 	const struct afu_sock *s = arg;
 	uint32_t limit = afu_sock_limit(s);
 
-	return 2 * afu_sock_unsent(s) <= limit || (flags_of(s->own) & AFU_SIDE_WSHUT) ||
+	return 2 * afu_sock_unsent(s) <= limit || (afu_side_flags(s->own) & AFU_SIDE_WSHUT) ||
 	       atomic_load_explicit(&s->own->error, memory_order_relaxed); /* a hint */
 }
 
@@ -161,7 +155,7 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 	size_t done = 0, chunk = CHUNK;
 	int err;
 
-	if (flags_of(s->own) & AFU_SIDE_WSHUT) {
+	if (afu_side_flags(s->own) & AFU_SIDE_WSHUT) {
 		*sigpipe = 1;
 		return afu_refuse(AFU_CAUSE_SEND_SHUT);
 	}
@@ -176,7 +170,7 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			if (err)
 				return done ? (ssize_t)done : afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
 		}
-		if (flags_of(s->own) & AFU_SIDE_WSHUT)
+		if (afu_side_flags(s->own) & AFU_SIDE_WSHUT)
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_SHUT);
 		err = put(s, th, from, n);
 		if (__builtin_expect(!err, 1)) {
@@ -218,7 +212,7 @@ static int data_soon(void *arg)
 {
 	const struct afu_sock *s = arg;
 
-	return afu_ring_ready(&s->in, &s->ep->rx) || (flags_of(s->own) & AFU_SIDE_RSHUT) ||
+	return afu_ring_ready(&s->in, &s->ep->rx) || (afu_side_flags(s->own) & AFU_SIDE_RSHUT) ||
 	       atomic_load_explicit(&s->own->error, memory_order_relaxed); /* a hint */
 }
 
@@ -312,7 +306,7 @@ static int more_soon(void *arg)
 	const struct newcomer *n = arg;
 
 	return atomic_load_explicit(&n->s->in.mark->produced, memory_order_acquire) != n->produced ||
-	       (flags_of(n->s->own) & AFU_SIDE_RSHUT) ||
+	       (afu_side_flags(n->s->own) & AFU_SIDE_RSHUT) ||
 	       atomic_load_explicit(&n->s->own->error, memory_order_relaxed); /* a hint */
 }
 
@@ -338,7 +332,7 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 	if (!target)
 		target = 1;
 	for (;;) {
-		uint32_t shut = flags_of(s->own);
+		uint32_t shut = afu_side_flags(s->own);
 
 		newcomer.produced = atomic_load_explicit(&s->in.mark->produced, memory_order_acquire);
 		afu_thread_enter(th);
@@ -384,7 +378,7 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			return done ? (ssize_t)done : afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
 		if (shut & AFU_SIDE_RSHUT)
 			return (ssize_t)done; /* it was shut before the ring was looked at */
-		if (p->nonblocking && !(flags_of(s->own) & AFU_SIDE_RSHUT))
+		if (p->nonblocking && !(afu_side_flags(s->own) & AFU_SIDE_RSHUT))
 			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_RECV_EMPTY);
 		w.timed = p->timed || done;
 		err = afu_wait(th, &w);
