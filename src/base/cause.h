@@ -31,4 +31,7 @@ int afu_refuse(enum afu_cause cause);
 /* The same with particulars (may be NULL); the errno is the given one. */
 int afu_refuse_as(enum afu_cause cause, int error, const char *detail);
 
+/* The filesystem's refusal of a path, `error` positive: the cause is chosen by it.  The path may be NULL. */
+int afu_refuse_path(int error, const char *path);
+
 #endif

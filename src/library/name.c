@@ -204,10 +204,10 @@ static int bind_path(uint64_t id, struct afu_name *name)
 	if (err == -EEXIST)
 		return afu_refuse_as(AFU_CAUSE_NAME_IN_USE, EADDRINUSE, name->un.sun_path);
 	if (err)
-		return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -err, name->un.sun_path);
+		return afu_refuse_path(-err, name->un.sun_path);
 	node = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (node < 0)
-		return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -node, name->un.sun_path);
+		return afu_refuse_path(-node, name->un.sun_path);
 	req = (struct afu_request){ .op = AFU_OP_BIND_PATH, .length = name->length };
 	memcpy(req.data, &name->un, name->length);
 	err = call_socket(&req, id, &node, &reply);
@@ -452,7 +452,7 @@ static int open_name(const struct afu_name *name)
 	struct stat st;
 
 	if (fd < 0)
-		return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -fd, name->un.sun_path);
+		return afu_refuse_path(-fd, name->un.sun_path);
 	err = (int)afu_sys(SYS_faccessat2, fd, "", 2 /* W_OK */, AT_EMPTY_PATH | AT_EACCESS);
 	if (err == 0) {
 		if (afu_sys(SYS_fstat, fd, &st) == 0 && S_ISSOCK(st.st_mode))
@@ -463,7 +463,7 @@ static int open_name(const struct afu_name *name)
 	afu_sys_close(fd);
 	if (err == -EACCES)
 		return afu_refuse_as(AFU_CAUSE_PATH_DENIED, EACCES, name->un.sun_path);
-	return afu_refuse_as(AFU_CAUSE_FILESYSTEM, -err, name->un.sun_path);
+	return afu_refuse_path(-err, name->un.sun_path);
 }
 
 static int admitted(void *arg)
