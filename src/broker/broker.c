@@ -76,6 +76,7 @@ struct afu_broker *afu_broker_new(const void *secret, size_t length)
 	b->next_id = b->next_process = 1;
 	b->somaxconn = read_setting("/proc/sys/net/core/somaxconn", 4096);
 	b->sndbuf = read_setting("/proc/sys/net/core/wmem_default", 212992);
+	b->queue_max = read_setting("/proc/sys/net/unix/max_dgram_qlen", 10);
 	b->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (b->inotify >= 0 && afu_hide)
 		b->inotify = afu_hide(b->inotify);
@@ -208,6 +209,8 @@ static enum afu_cause make_socket(struct call *c, struct bsock **to)
 	if (!s)
 		return AFU_CAUSE_NO_MEMORY;
 	cause = afu_store_socket(c->b, s);
+	if (!cause && type == SOCK_DGRAM)
+		cause = afu_flow_begin(c->b, s);
 	token = cause ? -1 : afu_store_token(s);
 	if (token < 0) {
 		afu_connection_close(c->b, s);
@@ -228,6 +231,33 @@ static enum afu_cause op_socket(struct call *c)
 		return cause;
 	c->reply->socket = s->id;
 	afu_call_give(c, s->memory, 1);
+	if (s->events_memory >= 0)
+		afu_call_give(c, s->events_memory, 1);
+	return AFU_CAUSE_NONE;
+}
+
+/* Connects the two; what they share, if it is one thing, in conn. */
+static enum afu_cause join(struct call *c, struct bsock *s[2], struct conn **to)
+{
+	enum afu_cause cause;
+	struct conn *conn;
+
+	*to = NULL;
+	for (unsigned int i = 0; i < 2; i++)
+		s[i]->peer = (struct credentials){ c->who->pid, c->who->uid, c->who->gid, 1 };
+	if (s[0]->type == SOCK_DGRAM)
+		return afu_flow_pair(c->b, s[0], s[1]);
+	cause = afu_store_conn(c->b, &conn, 0, 0);
+	if (cause)
+		return cause;
+	for (unsigned int i = 0; i < 2; i++) {
+		conn->end[i] = s[i];
+		s[i]->conn = conn;
+		s[i]->side = i;
+		s[i]->state = AFU_CONNECTED;
+		afu_store_state(s[i]);
+	}
+	*to = conn;
 	return AFU_CAUSE_NONE;
 }
 
@@ -241,7 +271,7 @@ static enum afu_cause op_pair(struct call *c)
 	if (!cause)
 		cause = make_socket(c, &s[1]);
 	if (!cause)
-		cause = afu_store_conn(c->b, &conn);
+		cause = join(c, s, &conn);
 	if (cause) {
 		for (int i = 0; i < 2; i++) {
 			if (s[i])
@@ -249,19 +279,13 @@ static enum afu_cause op_pair(struct call *c)
 		}
 		return cause;
 	}
-	for (unsigned int i = 0; i < 2; i++) {
-		conn->end[i] = s[i];
-		s[i]->conn = conn;
-		s[i]->side = i;
-		s[i]->state = AFU_CONNECTED;
-		s[i]->peer = (struct credentials){ c->who->pid, c->who->uid, c->who->gid, 1 };
-		afu_store_state(s[i]);
-	}
 	c->reply->socket = s[0]->id;
 	c->reply->arg[0] = s[1]->id;
 	afu_call_give(c, s[0]->memory, 1);
 	afu_call_give(c, s[1]->memory, 1);
-	afu_call_give(c, conn->memory, 1);
+	afu_call_give(c, conn ? conn->memory : s[0]->events_memory, 1);
+	if (!conn)
+		afu_call_give(c, s[1]->events_memory, 1);
 	return AFU_CAUSE_NONE;
 }
 
@@ -271,7 +295,8 @@ static enum afu_cause op_channel(struct call *c)
 
 	c->reply->arg[0] = s->state;
 	c->reply->arg[1] = s->side;
-	if (s->state == AFU_LISTENING)
+	c->reply->arg[2] = (uint64_t)s->type;
+	if (s->events_memory >= 0)
 		afu_call_give(c, s->events_memory, 1);
 	else if (s->conn)
 		afu_call_give(c, s->conn->memory, 1);
@@ -422,19 +447,35 @@ void afu_broker_rings(struct afu_broker *b)
 	afu_watch_overflow = ring_everybody;
 }
 
-/* Rings everybody that holds the caller's end of the connection, or the other one. */
-static enum afu_cause op_ring(struct call *c)
+static void ring_holders(struct afu_broker *b, const struct bsock *s)
 {
-	const struct bsock *s = c->socket, *other = c->req->arg[0] ? s : s->conn ? s->conn->end[1 - s->side] : NULL;
-
-	for (unsigned int i = 0; other && i < other->holders; i++) {
+	for (unsigned int i = 0; s && i < s->holders; i++) {
 		struct afu_client *h;
 
-		HASH_FIND(hh, c->b->clients, &other->holder[i], sizeof other->holder[i], h);
+		HASH_FIND(hh, b->clients, &s->holder[i], sizeof s->holder[i], h);
 		for (unsigned int j = 0; h && j < h->bells; j++) {
 			if (h->bell[j] >= 0)
 				afu_bell_ring(h->bell[j]);
 		}
+	}
+}
+
+/* Rings everybody that holds the caller's end of the connection, or the other ones. */
+static enum afu_cause op_ring(struct call *c)
+{
+	const struct bsock *s = c->socket;
+	struct flow *f;
+
+	ring_holders(c->b, c->req->arg[0] ? s : s->conn ? s->conn->end[1 - s->side] : NULL);
+	if (c->req->arg[0])
+		return AFU_CAUSE_NONE;
+	DL_FOREACH2(s->out, f, out_next)
+	{
+		ring_holders(c->b, f->to);
+	}
+	DL_FOREACH2(s->in, f, in_next)
+	{
+		ring_holders(c->b, f->from);
 	}
 	return AFU_CAUSE_NONE;
 }
@@ -458,6 +499,11 @@ static const struct {
 	[AFU_OP_NAME] = { afu_name_get, 1 },
 	[AFU_OP_PEERCRED] = { op_peercred, 1 },
 	[AFU_OP_SHUTDOWN] = { afu_connection_shutdown, 1 },
+	[AFU_OP_AUTOBIND] = { afu_name_autobind_now, 1 },
+	[AFU_OP_SENDTO] = { afu_flow_sendto, 1 },
+	[AFU_OP_DISCONNECT] = { afu_flow_disconnect, 1 },
+	[AFU_OP_FLOWS] = { afu_flow_list, 1 },
+	[AFU_OP_FLOW] = { afu_flow_get, 1 },
 	[AFU_OP_SYNC] = { op_sync, 0 },
 	[AFU_OP_WAITER] = { op_waiter, 0 },
 	[AFU_OP_FETCH] = { op_fetch, 0 },

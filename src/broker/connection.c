@@ -80,6 +80,15 @@ static void admit(struct bsock *l, unsigned int n)
 	}
 }
 
+/* A page on which the broker tells the socket's holders its news. */
+enum afu_cause afu_connection_watch(struct afu_broker *b, struct bsock *s)
+{
+	s->events_memory = afu_store_channel(s->id, 1);
+	if (s->events_memory < 0 || afu_channel_map(s->events_memory, 1, &s->events) < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	return AFU_CAUSE_NONE;
+}
+
 enum afu_cause afu_connection_listen(struct call *c)
 {
 	struct bsock *s = c->socket;
@@ -92,13 +101,10 @@ enum afu_cause afu_connection_listen(struct call *c)
 	if (s->state != AFU_UNCONNECTED && s->state != AFU_LISTENING)
 		return AFU_CAUSE_LISTEN_CONNECTED;
 	if (s->state == AFU_UNCONNECTED) {
-		struct afu_channel head = { .magic = AFU_CHANNEL_MAGIC, .listener = 1, .id = s->id };
+		enum afu_cause cause = afu_connection_watch(c->b, s);
 
-		s->events_memory = afu_memory_make("afunix:listener", 4096);
-		if (s->events_memory < 0 ||
-		    pwrite(s->events_memory, &head, sizeof head, 0) != (ssize_t)sizeof head ||
-		    afu_channel_map(s->events_memory, 1, &s->events) < 0)
-			return AFU_CAUSE_DOMAIN_FULL;
+		if (cause)
+			return cause;
 		atomic_store(&s->events->side[0].flags, (uint32_t)c->req->arg[1] & AFU_SIDE_RSHUT);
 		s->shut_read = (c->req->arg[1] & AFU_SIDE_RSHUT) != 0;
 		s->state = AFU_LISTENING;
@@ -117,7 +123,7 @@ static enum afu_cause make_connection(struct call *c, struct bsock *client, stru
 	struct conn *conn;
 	struct bsock *e;
 
-	cause = afu_store_conn(c->b, &conn);
+	cause = afu_store_conn(c->b, &conn, afu_store_wants(client), AFU_WANTS_EMBRYO | afu_store_wants(l));
 	if (cause)
 		return cause;
 	e = afu_bsock_new(c->b, client->type);
@@ -148,6 +154,8 @@ enum afu_cause afu_connection_connect(struct call *c)
 	enum afu_cause cause;
 	int full;
 
+	if (s->type == SOCK_DGRAM)
+		return afu_flow_connect(c);
 	if (c->req->arg[0] & AFU_CONNECT_PASS) {
 		cause = afu_name_autobind(c->b, s);
 		if (cause)
@@ -279,6 +287,8 @@ enum afu_cause afu_connection_shutdown(struct call *c)
 	struct bsock *s = c->socket;
 	int how = (int)c->req->arg[0]; /* bit 0: reading, bit 1: writing */
 
+	if (s->type == SOCK_DGRAM)
+		return afu_flow_shutdown(c);
 	if (s->state != AFU_LISTENING)
 		return AFU_CAUSE_NONE;
 	if (how & 1)
@@ -290,7 +300,9 @@ enum afu_cause afu_connection_shutdown(struct call *c)
 
 void afu_connection_close(struct afu_broker *b, struct bsock *s)
 {
-	if (s->state == AFU_LISTENING) {
+	if (s->type == SOCK_DGRAM) {
+		afu_flow_close(b, s);
+	} else if (s->state == AFU_LISTENING) {
 		while (s->line)
 			leave_line(b, s->line, 1);
 		while (s->queue) {
@@ -312,6 +324,10 @@ void afu_connection_kick(struct bsock *s)
 {
 	struct afu_channel *ch;
 
+	if (s->type == SOCK_DGRAM) {
+		afu_flow_kick(s);
+		return;
+	}
 	if (s->events)
 		afu_kick(&s->events->side[0]);
 	if (!s->conn || afu_channel_map(s->conn->memory, 0, &ch) < 0)
@@ -327,5 +343,6 @@ void afu_connection_abandon(struct afu_broker *b, struct bsock *s)
 		s->conn->end[s->side] = NULL;
 		afu_store_conn_unref(s->conn);
 	}
+	afu_flow_abandon(s);
 	forget(b, s);
 }

@@ -12,14 +12,16 @@
 #include <stdint.h>
 #include <sys/un.h>
 
-#define AFU_PROTOCOL 1u
+#define AFU_PROTOCOL 2u
 #define AFU_MESSAGE_FDS 6
 
 enum afu_op {
 	AFU_OP_ATTACH = 1,   /* arg 0: AFU_PROTOCOL; data: secret; fd: status page.  Reply: arg 0: process id; fd: book */
-	AFU_OP_SOCKET,       /* arg 0: type.  Reply: socket; fds: token, endpoint */
-	AFU_OP_PAIR,         /* arg 0: type.  Reply: socket, arg 0: the other; fds: token, token, endpoint, endpoint, channel */
-	AFU_OP_SHOW,         /* fd: token.  Reply: socket; arg 0: state, arg 1: side; fds: endpoint [, channel] */
+	AFU_OP_SOCKET,       /* arg 0: type.  Reply: socket; fds: token, endpoint; of datagrams: events */
+	AFU_OP_PAIR,         /* arg 0: type.  Reply: socket, arg 0: the other; fds: token, token, endpoint, endpoint,
+				channel; of datagrams: events, events */
+	AFU_OP_SHOW,         /* fd: token.  Reply: socket; arg 0: state, arg 1: side, arg 2: type; fds: endpoint
+				[, channel, or events] */
 	AFU_OP_CHANNEL,      /* socket.  Reply: arg 0: state, arg 1: side; fd: channel if it has one */
 	AFU_OP_BIND_BEGIN,   /* socket */
 	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
@@ -28,20 +30,36 @@ enum afu_op {
 	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; data: abstract address, or fd: O_PATH.  Reply: arg 0: state; fd: channel */
 	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
 	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
-	AFU_OP_NAME,         /* socket; arg 0: 1 for the peer's.  Reply: data: address */
+	AFU_OP_NAME,         /* socket; arg 0: AFU_NAME_*; arg 1: flow.  Reply: data: address */
 	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid, arg 2: 1 if anybody was recorded */
-	AFU_OP_SHUTDOWN,     /* socket that listens; arg 0: how + 1 */
+	AFU_OP_SHUTDOWN,     /* socket that listens, or of datagrams; arg 0: how + 1 */
 	AFU_OP_SYNC,         /* nothing: what was closed before is closed after */
 	AFU_OP_WAITER,       /* arg 0: index; fd: bell */
 	AFU_OP_FETCH,        /* arg 0: waiter id.  Reply: fds: status page, bell */
 	AFU_OP_RING,         /* socket: ring every process that holds its peer; arg 0: 1 for its own holders */
+	AFU_OP_AUTOBIND,     /* socket: binds it automatically if it has no name */
+	/*
+	 * Datagrams.  CONNECT's reply has in arg 1 the flow to the peer, in arg 2 whether another peer was
+	 * given up; its arg 0 may hold AFU_CONNECT_UNREAD.
+	 */
+	AFU_OP_SENDTO,       /* socket; address as for CONNECT.  Reply: arg 0: flow */
+	AFU_OP_DISCONNECT,   /* socket; arg 0: AFU_CONNECT_UNREAD, AFU_CONNECT_DEAD.  Reply: arg 0: it had a peer */
+	AFU_OP_FLOWS,        /* socket; arg 0: those with a greater id.  Reply: arg 0: how many were removed ever,
+				arg 1: flow to the peer, arg 2: how many follow; data: up to 16 ids */
+	AFU_OP_FLOW,         /* socket; arg 0: id.  Reply: arg 0: slot of its sender | slot of its receiver << 16 |
+				roles << 32, arg 1: net.unix.max_dgram_qlen; data: the sender's name;
+				fds: channel, inbox */
 	AFU_OPS,
 };
 
 enum {
 	AFU_CONNECT_WAIT = 1, /* the caller will wait for room in the backlog */
 	AFU_CONNECT_PASS = 2, /* it has SO_PASSCRED on: bind automatically */
+	AFU_CONNECT_UNREAD = 4, /* something lies in its queue */
+	AFU_CONNECT_DEAD = 8, /* the peer was found dead, and only then is it given up */
 };
+
+enum { AFU_NAME_OWN, AFU_NAME_PEER, AFU_NAME_SENDER };
 
 struct afu_request {
 	uint32_t op;

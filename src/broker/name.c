@@ -28,8 +28,12 @@ static void set_name(struct bsock *s, const void *address, uint32_t length)
 {
 	s->name.length = length;
 	memcpy(s->name.address, address, length);
-	if (s->conn)
+	if (s->conn) {
 		s->conn->name[s->side] = s->name;
+		if (s->conn->end[1 - s->side])
+			afu_store_names(s->conn->end[1 - s->side]);
+	}
+	afu_flow_renamed(s);
 }
 
 static uint32_t make_key(uint8_t key[2 + sizeof(struct sockaddr_un)], int type, const uint8_t *address,
@@ -194,16 +198,36 @@ enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found)
 	return AFU_CAUSE_REQUEST_FORM;
 }
 
-enum afu_cause afu_name_get(struct call *c)
+/* Whose name is asked for; NULL: there is nobody. */
+static const struct name *named(const struct call *c)
 {
 	const struct bsock *s = c->socket;
-	const struct name *name = &s->name;
+	const struct flow *f = s->peer_flow;
 
-	if (c->req->arg[0]) {
-		if (!s->conn || s->state == AFU_CONNECTING)
-			return AFU_CAUSE_NOT_CONNECTED;
-		name = &s->conn->name[1 - s->side];
+	switch (c->req->arg[0]) {
+	case AFU_NAME_OWN:
+		return &s->name;
+	case AFU_NAME_SENDER:
+		f = afu_flow_find(s, c->req->arg[1]);
+		return f ? &f->name[0] : NULL;
+	default:
+		if (f)
+			return &f->name[1];
+		return s->conn && s->state != AFU_CONNECTING ? &s->conn->name[1 - s->side] : NULL;
 	}
+}
+
+enum afu_cause afu_name_autobind_now(struct call *c)
+{
+	return afu_name_autobind(c->b, c->socket);
+}
+
+enum afu_cause afu_name_get(struct call *c)
+{
+	const struct name *name = named(c);
+
+	if (!name)
+		return AFU_CAUSE_NOT_CONNECTED;
 	c->reply->length = name->length;
 	memcpy(c->reply->data, name->address, name->length);
 	return AFU_CAUSE_NONE;

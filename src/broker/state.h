@@ -39,12 +39,26 @@ struct conn {
 	struct name name[2]; /* survives the ends: getpeername() goes on answering */
 };
 
+/*
+ * Datagrams from one socket to another.  It outlives its sender while something lies in
+ * it, and its receiver while the sender is connected to it.
+ */
+struct flow {
+	uint64_t id;
+	int memory;
+	struct bsock *from, *to; /* NULL: gone */
+	unsigned int slot[2];    /* in the endpoint of the sender, of the receiver */
+	struct name name[2];     /* of the two */
+	struct flow *out_prev, *out_next; /* of from */
+	struct flow *in_prev, *in_next;   /* of to */
+};
+
 struct bsock {
 	uint64_t id;
 	int type;
 	enum afu_state state;
 	int embryo;
-	uint32_t version;
+	uint32_t version, names;
 	int watch;  /* inotify, -1 */
 	int memory; /* endpoint page, -1 */
 	struct name name;
@@ -67,6 +81,15 @@ struct bsock {
 	struct afu_channel *events;
 	int events_memory;
 	int shut_read;
+
+	/* datagrams */
+	struct flow *out, *in;
+	struct flow *peer_flow;  /* one of out: it is connected */
+	uint64_t peer_id;        /* the peer's, also when that is gone; 0 */
+	uint32_t queue_max;
+	int inbox_memory;        /* -1: nobody ever sent to it */
+	uint32_t removals;
+	uint64_t slots[2][AFU_FLOWS_MAX / 64]; /* taken; by role */
 
 	struct bsock *listener;    /* an embryo's or a waiting socket's */
 	struct bsock *prev, *next; /* in queue or line */
@@ -96,7 +119,7 @@ struct afu_broker {
 	size_t secret_length;
 	uint64_t next_id;
 	uint32_t next_process;
-	uint32_t somaxconn, sndbuf;
+	uint32_t somaxconn, sndbuf, queue_max;
 	int inotify;
 	dev_t pipes; /* where anonymous pipes live */
 	int book;
@@ -127,7 +150,18 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s);
 void afu_store_undo(struct afu_broker *b, struct bsock *s);
 int afu_store_token(const struct bsock *s);
 void afu_store_state(struct bsock *s);
-enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to);
+/* The names that the socket is shown have changed. */
+void afu_store_names(struct bsock *s);
+/* Sets the pending error of a socket of datagrams. */
+void afu_store_error(struct bsock *s, uint32_t error);
+/* Makes a place for the positions of a flow ready. */
+int afu_store_slot(struct bsock *s, unsigned int role, unsigned int slot);
+/* What its holders set with SO_PASSCRED and the like: AFU_WANTS_*. */
+uint32_t afu_store_wants(const struct bsock *s);
+/* A channel's memory with its header; negative errno. */
+int afu_store_channel(uint64_t id, int listener);
+/* wants_*: AFU_WANTS_* of the two sides. */
+enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to, uint32_t wants_0, uint32_t wants_1);
 void afu_store_conn_unref(struct conn *conn);
 struct bsock *afu_store_shown(struct afu_broker *b, int fd);
 struct bsock *afu_bsock_new(struct afu_broker *b, int type);
@@ -140,6 +174,7 @@ enum afu_cause afu_name_begin(struct call *c);
 enum afu_cause afu_name_bind_path(struct call *c);
 enum afu_cause afu_name_bind_abstract(struct call *c);
 enum afu_cause afu_name_autobind(struct afu_broker *b, struct bsock *s);
+enum afu_cause afu_name_autobind_now(struct call *c);
 enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found);
 enum afu_cause afu_name_get(struct call *c);
 void afu_name_drop(struct afu_broker *b, struct bsock *s);
@@ -150,10 +185,32 @@ enum afu_cause afu_connection_connect(struct call *c);
 enum afu_cause afu_connection_cancel(struct call *c);
 enum afu_cause afu_connection_accept(struct call *c);
 enum afu_cause afu_connection_shutdown(struct call *c);
+enum afu_cause afu_connection_watch(struct afu_broker *b, struct bsock *s);
 /* Wakes everybody at both ends of what the socket is connected to, or at the listener. */
 void afu_connection_kick(struct bsock *s);
 /* Forgets the socket without telling anybody. */
 void afu_connection_abandon(struct afu_broker *b, struct bsock *s);
 void afu_connection_close(struct afu_broker *b, struct bsock *s);
+
+
+/* flow.c: datagrams */
+enum afu_cause afu_flow_begin(struct afu_broker *b, struct bsock *s);
+enum afu_cause afu_flow_pair(struct afu_broker *b, struct bsock *one, struct bsock *other);
+enum afu_cause afu_flow_connect(struct call *c);
+enum afu_cause afu_flow_sendto(struct call *c);
+enum afu_cause afu_flow_disconnect(struct call *c);
+enum afu_cause afu_flow_list(struct call *c);
+enum afu_cause afu_flow_get(struct call *c);
+enum afu_cause afu_flow_shutdown(struct call *c);
+/* One of the socket's, by its id; NULL. */
+struct flow *afu_flow_find(const struct bsock *s, uint64_t id);
+/* The socket has a name now. */
+void afu_flow_renamed(struct bsock *s);
+/* Wakes everybody who waits at the socket's flows. */
+void afu_flow_kick(struct bsock *s);
+/* The socket is gone. */
+void afu_flow_close(struct afu_broker *b, struct bsock *s);
+/* The broker is about to end: forgets them, and tells nobody. */
+void afu_flow_abandon(struct bsock *s);
 
 #endif

@@ -33,7 +33,7 @@ struct bsock *afu_bsock_new(struct afu_broker *b, int type)
 		return NULL;
 	s->id = b->next_id++;
 	s->type = type;
-	s->watch = s->memory = s->node = s->events_memory = -1;
+	s->watch = s->memory = s->node = s->events_memory = s->inbox_memory = -1;
 	HASH_ADD(by_id, b->by_id, id, sizeof s->id, s);
 	return s;
 }
@@ -101,7 +101,7 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	struct stat st;
 	char path[32];
 
-	s->memory = afu_memory_make(AFU_ENDPOINT_NAME, AFU_ENDPOINT_SIZE);
+	s->memory = afu_memory_make(AFU_ENDPOINT_NAME, afu_endpoint_size(s->type));
 	if (s->memory < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
 	if (fstat(s->memory, &st) < 0)
@@ -146,23 +146,76 @@ void afu_store_state(struct bsock *s)
 		s->version--; /* the page exists, so this does not fail; holders ask when in doubt */
 }
 
-enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to)
+/* Writes into the page, which exists: it does not fail. */
+static void store(const struct bsock *s, size_t at, const void *value, size_t size)
+{
+	if (s->memory >= 0 && pwrite(s->memory, value, size, (off_t)at) != (ssize_t)size)
+		return; /* holders ask when in doubt */
+}
+
+void afu_store_names(struct bsock *s)
+{
+	s->names++;
+	store(s, offsetof(struct afu_endpoint, names), &s->names, sizeof s->names);
+}
+
+void afu_store_error(struct bsock *s, uint32_t error)
+{
+	store(s, offsetof(struct afu_endpoint, error), &error, sizeof error);
+}
+
+int afu_store_slot(struct bsock *s, unsigned int role, unsigned int slot)
+{
+	static const char zero[64];
+	size_t at = (role ? AFU_ENDPOINT_RX_AT : AFU_ENDPOINT_TX_AT) + slot * sizeof zero;
+
+	return pwrite(s->memory, zero, sizeof zero, (off_t)at) == (ssize_t)sizeof zero ? 0 : -1;
+}
+
+uint32_t afu_store_wants(const struct bsock *s)
+{
+	uint32_t wants = 0;
+
+	if (s->memory >= 0 &&
+	    pread(s->memory, &wants, sizeof wants, offsetof(struct afu_endpoint, wants)) != (ssize_t)sizeof wants)
+		wants = 0;
+	return wants & (AFU_WANTS_IDENTITY | AFU_WANTS_TIME | AFU_WANTS_NO_RIGHTS);
+}
+
+int afu_store_channel(uint64_t id, int listener)
+{
+	struct afu_channel head;
+	int fd = afu_memory_make(listener ? "afunix:events" : "afunix:channel", listener ? 4096 : AFU_CHANNEL_SIZE);
+
+	if (fd < 0)
+		return fd;
+	memset(&head, 0, sizeof head);
+	head.magic = AFU_CHANNEL_MAGIC;
+	head.listener = (uint32_t)listener;
+	head.id = id;
+	if (pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head)
+		return fd;
+	close(fd);
+	return -ENOMEM;
+}
+
+enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to, uint32_t wants_0, uint32_t wants_1)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
-	struct afu_channel head;
+	struct afu_channel *ch;
 
 	if (!conn)
 		return AFU_CAUSE_NO_MEMORY;
 	conn->id = b->next_id++;
-	conn->memory = afu_memory_make("afunix:channel", AFU_CHANNEL_SIZE);
-	memset(&head, 0, sizeof head);
-	head.magic = AFU_CHANNEL_MAGIC;
-	head.id = conn->id;
-	if (conn->memory < 0 || pwrite(conn->memory, &head, sizeof head, 0) != (ssize_t)sizeof head) {
-		if (conn->memory >= 0)
-			close(conn->memory);
+	conn->memory = afu_store_channel(conn->id, 0);
+	if (conn->memory < 0) {
 		free(conn);
 		return AFU_CAUSE_DOMAIN_FULL;
+	}
+	if ((wants_0 || wants_1) && afu_channel_map(conn->memory, 0, &ch) == 0) {
+		atomic_store(&ch->side[0].wants, wants_0);
+		atomic_store(&ch->side[1].wants, wants_1);
+		afu_channel_unmap(ch, 0);
 	}
 	*to = conn;
 	return AFU_CAUSE_NONE;

@@ -39,7 +39,8 @@ struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from)
 
 	return (struct afu_ring){
 		.area = { base + AFU_CHANNEL_SMALL_AT + ((size_t)from << AFU_RING_SMALL_SHIFT),
-			  base + AFU_CHANNEL_LARGE_AT + ((size_t)from << AFU_RING_LARGE_SHIFT) },
+			  base + AFU_CHANNEL_LARGE_AT + ((size_t)from << AFU_RING_LARGE_SHIFT),
+			  base + AFU_CHANNEL_HUGE_AT + ((size_t)from << AFU_RING_HUGE_SHIFT) },
 		.head = &ch->head[from],
 		.mark = &ch->mark[from],
 	};
@@ -174,10 +175,20 @@ static int interrupted(const struct afu_thread *th, struct afu_wait *w)
 	return 0;
 }
 
+/* Steps 1 and 2 of WAIT: the sequence to sleep on. */
+static uint32_t announce(struct afu_side *side, uint32_t bit)
+{
+	uint32_t seq = atomic_load(&side->seq);
+
+	atomic_fetch_add(&side->want, 16);
+	atomic_fetch_or(&side->want, bit);
+	return seq;
+}
+
 int afu_wait(struct afu_thread *th, struct afu_wait *w)
 {
 	struct afu_side *own = w->own;
-	struct afu_futex_word words[3];
+	struct afu_futex_word words[AFU_WAIT_MORE + 3];
 	struct timespec until, *deadline = NULL;
 	unsigned int n = 0;
 	uint32_t seq, alive = 0;
@@ -188,9 +199,9 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 		w->rounds++;
 		return 0;
 	}
-	seq = atomic_load(&own->seq);
-	atomic_fetch_add(&own->want, 16);
-	atomic_fetch_or(&own->want, w->bit);
+	seq = announce(own, w->bit);
+	for (unsigned int i = 0; i < w->n_more; i++)
+		words[n++] = afu_futex_word(&w->more[i]->seq, announce(w->more[i], w->bit), 1);
 	atomic_thread_fence(memory_order_seq_cst); /* the look that follows is after; x86 needs it not */
 	/* a peer that keeps it ready without giving anything gets no more than these looks at full speed */
 	if (w->ready(w->arg) && w->rounds++ < ROUNDS)

@@ -53,12 +53,23 @@ enum {
 	AFU_WATCH_OUT = 8, /* one-shot */
 };
 
-/* Bits of flags; only ever set. */
+/* Bits of flags; only ever set, unless it says otherwise. */
 enum {
 	AFU_SIDE_RSHUT = 1,
 	AFU_SIDE_WSHUT = 2,
 	AFU_SIDE_CLOSED = 4,   /* this side's socket is gone */
 	AFU_SIDE_OVERFLOW = 8, /* more watchers than slots: the broker is asked to ring */
+	/* Of the receiving side of a flow of datagrams; these two the broker takes back too. */
+	AFU_SIDE_BACK = 16,      /* it is connected to the sender, or is the sender */
+	AFU_SIDE_ELSEWHERE = 32, /* it is connected to a third socket */
+};
+
+/* Bits of wants: what this side's holders have the other end send with each record. */
+enum {
+	AFU_WANTS_IDENTITY = 1, /* SO_PASSCRED or SO_PASSPIDFD */
+	AFU_WANTS_TIME = 2,     /* SO_TIMESTAMP */
+	AFU_WANTS_NO_RIGHTS = 4, /* SO_PASSRIGHTS is off */
+	AFU_WANTS_EMBRYO = 8,   /* nobody has accepted it yet */
 };
 
 /* What side X sleeps on, and what the other end tells it. */
@@ -71,7 +82,9 @@ struct afu_side {
 	_Atomic uint64_t wake_at; /* (a) released charge from which on OUT is worth a wake-up */
 	_Atomic int64_t woken_ns; /* (a) when the last waker rang, monotonic; only for the spin budget */
 	_Atomic uint32_t kicks;   /* (a) counts events of all classes, for edge triggers */
-	uint32_t pad[5];
+	_Atomic uint32_t rooms;   /* (a) counts wake-ups for room in a receiver's queue, likewise */
+	_Atomic uint32_t wants;   /* (a) */
+	uint32_t pad[3];
 	_Atomic uint64_t watcher[AFU_CHANNEL_WATCHERS]; /* (a) waiter ids, see waiter.h */
 };
 static_assert(sizeof(struct afu_side) == 128, "two cache lines");
@@ -90,7 +103,8 @@ struct afu_channel {
 
 #define AFU_CHANNEL_SMALL_AT 4096u
 #define AFU_CHANNEL_LARGE_AT 8192u
-#define AFU_CHANNEL_SIZE (AFU_CHANNEL_LARGE_AT + (2u << AFU_RING_LARGE_SHIFT))
+#define AFU_CHANNEL_HUGE_AT (AFU_CHANNEL_LARGE_AT + (2u << AFU_RING_LARGE_SHIFT))
+#define AFU_CHANNEL_SIZE (AFU_CHANNEL_HUGE_AT + (2u << AFU_RING_HUGE_SHIFT))
 static_assert(sizeof(struct afu_channel) <= AFU_CHANNEL_SMALL_AT, "fits a page");
 static_assert(AFU_CHANNEL_SMALL_AT + (2u << AFU_RING_SMALL_SHIFT) <= AFU_CHANNEL_LARGE_AT, "fits a page");
 
@@ -107,6 +121,17 @@ static inline uint32_t afu_side_flags(const struct afu_side *side)
 	return atomic_load_explicit(&side->flags, memory_order_acquire);
 	/* acquire: pairs with the fetch_or of whoever shut it */
 }
+
+/*
+ * What all who send datagrams to one socket share: how many lie in its queue.  Any of
+ * them can write anything here, and reach what a sender can reach anyhow: a queue that is full,
+ * or one that holds as much as each sender's own buffer admits.
+ */
+struct afu_inbox {
+	_Atomic uint32_t queued; /* (a) senders add before they publish, receivers take away */
+	uint8_t pad[4092];
+};
+static_assert(sizeof(struct afu_inbox) == 4096, "one page");
 
 /* The view of the ring from the given side on. */
 struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from);
@@ -141,9 +166,14 @@ static inline void afu_publish_cpu(struct afu_side *own)
 		atomic_store_explicit(&own->cpu, cpu, memory_order_relaxed); /* a hint, orders nothing */
 }
 
+/* futex_waitv(2) takes 128 words, and three are spoken for. */
+#define AFU_WAIT_MORE 120
+
 /* One blocking call's wait. */
 struct afu_wait {
 	struct afu_side *own, *peer; /* peer may be NULL: then no spinning */
+	struct afu_side *const *more; /* others to sleep on as well, at most AFU_WAIT_MORE */
+	unsigned int n_more;
 	uint32_t bit;                /* AFU_IN or AFU_OUT */
 	int (*ready)(void *arg);     /* looks without a lock */
 	void *arg;

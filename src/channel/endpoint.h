@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #define AFU_ENDPOINT_MAGIC 0x61667565u
 #define AFU_ENDPOINT_SIZE 4096u
@@ -57,8 +58,33 @@ struct afu_endpoint {
 	_Alignas(64) struct afu_lock rx_lock;
 	struct afu_ring_rx rx;             /* (a) under rx_lock */
 	_Atomic int32_t peek_off;          /* (a) SO_PEEK_OFF; negative: off */
+	_Atomic uint32_t names;            /* (b) counts changes of the names that this socket is shown */
+	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */
+	uint64_t parcels;                  /* (a) numbers what was parked, under tx_lock */
 };
 static_assert(sizeof(struct afu_endpoint) <= AFU_ENDPOINT_SIZE, "one page");
-static_assert(offsetof(struct afu_endpoint, now) == 24, "the broker writes it by offset");
+
+/*
+ * A socket of datagrams has many directions.  Behind its page stand the positions of
+ * each, by the slot that the broker gave it; under the same two locks.
+ */
+#define AFU_FLOWS_MAX 4096u
+struct afu_endpoint_tx {
+	_Alignas(64) struct afu_ring_tx tx;
+};
+struct afu_endpoint_rx {
+	_Alignas(64) struct afu_ring_rx rx;
+};
+static_assert(sizeof(struct afu_endpoint_tx) == 64 && sizeof(struct afu_endpoint_rx) == 64, "one cache line each");
+#define AFU_ENDPOINT_TX_AT AFU_ENDPOINT_SIZE
+#define AFU_ENDPOINT_RX_AT (AFU_ENDPOINT_TX_AT + AFU_FLOWS_MAX * 64u)
+#define AFU_ENDPOINT_DGRAM_SIZE (AFU_ENDPOINT_RX_AT + AFU_FLOWS_MAX * 64u)
+
+/* Of the memory behind an endpoint of the given type, bytes. */
+static inline size_t afu_endpoint_size(int type)
+{
+	return type == SOCK_DGRAM ? AFU_ENDPOINT_DGRAM_SIZE : AFU_ENDPOINT_SIZE;
+}
+
 
 #endif

@@ -222,7 +222,9 @@ static long ioctl_ours(struct afu_sock *s, struct afu_thread *th, unsigned long 
 	case SIOCOUTQ:
 		return give((int)afu_sock_unsent(s), arg);
 	case SIOCATMARK:
-		return give(0, arg);
+		if (s->type != SOCK_STREAM)
+			return afu_refuse(AFU_CAUSE_MARK_TYPE);
+		return give(afu_stream_at_mark(s, th), arg);
 	default:
 		return 1;
 	}

@@ -90,7 +90,7 @@ static void overflow(struct afu_side *side)
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		const struct afu_sock *s = afu_fd_sock((int)fd);
 
-		if (s && (s->peer == side || s->own == side)) {
+		if (s && (s->peer == side || s->own == side || s->type == SOCK_DGRAM)) {
 			struct afu_request req = { .op = AFU_OP_RING, .socket = s->id, .arg = { s->own == side } };
 			struct afu_reply reply;
 			int got[AFU_MESSAGE_FDS];
@@ -202,7 +202,8 @@ static int looks_like_token(int fd)
 	struct stat st;
 	long n;
 
-	if (afu_sys(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != AFU_ENDPOINT_SIZE)
+	if (afu_sys(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (st.st_size != AFU_ENDPOINT_SIZE && st.st_size != AFU_ENDPOINT_DGRAM_SIZE))
 		return 0;
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	n = afu_sys(SYS_readlinkat, AT_FDCWD, path, name, sizeof name - 1);

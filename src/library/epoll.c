@@ -111,8 +111,8 @@ static void unlink_locked(struct entry *e)
 			ep->head = e->next;
 	}
 	ep->count--;
-	if (ep->waiter && e->sock->ch && !in_instance(e->sock, ep))
-		afu_unwatch(e->sock->own, ep->waiter->id);
+	if (ep->waiter && !in_instance(e->sock, ep))
+		afu_sock_unwatch(e->sock, ep->waiter->id);
 	afu_pool_put(&entries, e);
 }
 
@@ -261,6 +261,8 @@ static uint32_t report(struct afu_thread *th, struct entry *e, int take, struct 
 
 	if (e->spent)
 		return 0;
+	atomic_store_explicit(&th->hazard, e->sock, memory_order_relaxed); /* the other half: afu_thread_quiesce() */
+	atomic_signal_fence(memory_order_seq_cst);
 	if (__builtin_expect(afu_sock_stale(e->sock), 0)) {
 		*stale = e->sock;
 		return 0;
@@ -272,7 +274,7 @@ static uint32_t report(struct afu_thread *th, struct entry *e, int take, struct 
 		return 0;
 	if (take) {
 		e->spent = (e->events & EPOLLONESHOT) != 0;
-		if (e->sock->state == AFU_CONNECTED)
+		if (e->sock->state == AFU_CONNECTED && e->sock->type != SOCK_DGRAM)
 			atomic_store_explicit(&e->ep->peer_cpu,
 					      atomic_load_explicit(&e->sock->peer->cpu, memory_order_relaxed),
 					      memory_order_relaxed); /* a hint */
@@ -315,6 +317,7 @@ again:
 		if (stale)
 			afu_view_get(stale);
 	}
+	atomic_store_explicit(&th->hazard, NULL, memory_order_release);
 	afu_plock_release(&ep->lock);
 	afu_thread_leave(th);
 	if (__builtin_expect(stale != NULL, 0)) {

@@ -11,14 +11,11 @@
 #include "library/epoll.h"
 #include "library/moved.h"
 #include "library/table.h"
+#include "library/transfer.h"
 #include "library/view.h"
 
 #include <fcntl.h>
 #include <string.h>
-
-#ifndef SYS_faccessat2
-#define SYS_faccessat2 439
-#endif
 
 static void close_all(int *fds, unsigned int n)
 {
@@ -40,7 +37,8 @@ static int numbers_free(int n)
 }
 
 /* Makes a token that a reply brought into a socket of this process. */
-static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t state, uint32_t side, int type, int flags)
+static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t state, uint32_t side, int type,
+		 int flags)
 {
 	struct afu_sock *s = afu_view_new(id, type);
 	int err;
@@ -52,7 +50,7 @@ static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t sta
 		afu_view_free(s);
 		return afu_refuse_as(AFU_CAUSE_NO_MEMORY, -err, NULL);
 	}
-	s->version = atomic_load(&s->ep->version);
+	afu_view_settle(s);
 	if (flags & SOCK_NONBLOCK)
 		atomic_store(&s->ep->status_flags, O_NONBLOCK);
 	if (!(flags & SOCK_CLOEXEC))
@@ -70,9 +68,13 @@ static int check_type(int type, int protocol)
 		return afu_refuse(AFU_CAUSE_PROTOCOL);
 	if (base != SOCK_STREAM && base != SOCK_DGRAM && base != SOCK_RAW && base != SOCK_SEQPACKET)
 		return afu_refuse(AFU_CAUSE_SOCKET_TYPE);
-	if (base != SOCK_STREAM)
-		return afu_refuse(AFU_CAUSE_TYPE_NOT_YET);
 	return 0;
+}
+
+/* SOCK_RAW is another word for datagrams. */
+static int type_of(int type)
+{
+	return (type & 0xf) == SOCK_RAW ? SOCK_DGRAM : type & 0xf;
 }
 
 static int check_flags(int type)
@@ -82,22 +84,16 @@ static int check_flags(int type)
 	return 0;
 }
 
-/* 1: this version leaves the type to the kernel. */
-static int foreign(int family, int type)
-{
-	return family != AF_UNIX || ((type & 0xf) != SOCK_STREAM && !afu_domain_embedded());
-}
-
 int afunix_socket(int family, int type, int protocol)
 {
-	struct afu_request req = { .op = AFU_OP_SOCKET, .arg = { (uint64_t)(type & 0xf) } };
+	struct afu_request req = {.op = AFU_OP_SOCKET, .arg = {(uint64_t)type_of(type)}};
 	struct afu_reply reply;
 	int got[AFU_MESSAGE_FDS], err = afu_domain_start();
 	unsigned int n;
 
 	if (err)
 		return (int)afu_return(err);
-	if (foreign(family, type)) {
+	if (family != AF_UNIX) {
 		int fd = (int)afu_sys(SYS_socket, family, type, protocol);
 
 		if (fd >= 0)
@@ -111,8 +107,9 @@ int afunix_socket(int family, int type, int protocol)
 		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
 	if (err)
 		return (int)afu_return(err);
-	err = adopt(got[0], got[1], -1, reply.socket, AFU_UNCONNECTED, 0, type & 0xf, type);
-	afu_sys_close(got[1]);
+	err = adopt(got[0], got[1], n > 2 ? got[2] : -1, reply.socket, AFU_UNCONNECTED, 0, type_of(type),
+		    type);
+	close_all(got + 1, n - 1);
 	if (err)
 		afu_sys_close(got[0]);
 	return (int)afu_return(err ? err : got[0]);
@@ -120,14 +117,14 @@ int afunix_socket(int family, int type, int protocol)
 
 int afunix_socketpair(int family, int type, int protocol, int sv[2])
 {
-	struct afu_request req = { .op = AFU_OP_PAIR, .arg = { (uint64_t)(type & 0xf) } };
+	struct afu_request req = {.op = AFU_OP_PAIR, .arg = {(uint64_t)type_of(type)}};
 	struct afu_reply reply;
 	int got[AFU_MESSAGE_FDS], err = afu_domain_start();
 	unsigned int n;
 
 	if (err)
 		return (int)afu_return(err);
-	if (foreign(family, type)) {
+	if (family != AF_UNIX) {
 		err = (int)afu_sys(SYS_socketpair, family, type, protocol, sv);
 		if (!err) {
 			afu_fd_forget(sv[0]);
@@ -146,10 +143,11 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
 	if (err)
 		return (int)afu_return(err);
-	err = adopt(got[0], got[2], got[4], reply.socket, AFU_CONNECTED, 0, type & 0xf, type);
-	if (!err)
-		err = adopt(got[1], got[3], got[4], reply.arg[0], AFU_CONNECTED, 1, type & 0xf, type);
-	close_all(got + 2, 3);
+	err = adopt(got[0], got[2], got[4], reply.socket, AFU_CONNECTED, 0, type_of(type), type);
+	if (!err) /* datagrams have a page of news each, and on it the holders are side 0 */
+		err = adopt(got[1], got[3], got[n - 1], reply.arg[0], AFU_CONNECTED, n == 5, type_of(type),
+			    type);
+	close_all(got + 2, n - 2);
 	if (!err && afu_copy(sv, got, sizeof(int[2])))
 		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
 	if (err) {
@@ -193,7 +191,7 @@ static int call_socket(struct afu_request *req, uint64_t id, const int *fd, stru
 
 static int bind_path(uint64_t id, struct afu_name *name)
 {
-	struct afu_request req = { .op = AFU_OP_BIND_BEGIN };
+	struct afu_request req = {.op = AFU_OP_BIND_BEGIN};
 	struct afu_reply reply;
 	int err, node;
 
@@ -208,7 +206,7 @@ static int bind_path(uint64_t id, struct afu_name *name)
 	node = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (node < 0)
 		return afu_refuse_path(-node, name->un.sun_path);
-	req = (struct afu_request){ .op = AFU_OP_BIND_PATH, .length = name->length };
+	req = (struct afu_request){.op = AFU_OP_BIND_PATH, .length = name->length};
 	memcpy(req.data, &name->un, name->length);
 	err = call_socket(&req, id, &node, &reply);
 	afu_sys_close(node);
@@ -219,7 +217,7 @@ static int bind_path(uint64_t id, struct afu_name *name)
 
 static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct afu_request req = { .op = AFU_OP_BIND_ABSTRACT };
+	struct afu_request req = {.op = AFU_OP_BIND_ABSTRACT};
 	struct afu_reply reply;
 	struct afu_name name;
 	struct known s;
@@ -253,7 +251,7 @@ int afunix_bind(int fd, const struct sockaddr *addr, socklen_t len)
 
 int afunix_listen(int fd, int backlog)
 {
-	struct afu_request req = { .op = AFU_OP_LISTEN, .arg = { (uint32_t)backlog } };
+	struct afu_request req = {.op = AFU_OP_LISTEN, .arg = {(uint32_t)backlog}};
 	struct afu_reply reply;
 	struct known s;
 	int err;
@@ -314,11 +312,14 @@ static int await_connection(struct afu_thread *th, struct afu_sock *s, struct af
 /* Takes a connection off the listener's queue.  The reply's descriptors, or negative errno. */
 static int take_connection(struct afu_thread *th, struct afu_sock *s, struct afu_reply *reply, int *got)
 {
-	struct afu_request req = { .op = AFU_OP_ACCEPT, .socket = s->id };
-	struct afu_wait w = { .own = s->own, .bit = AFU_IN, .ready = connection_waits, .arg = s,
-			      .deadline = afu_clock_deadline(s->ep->rcvtimeo_ns),
-			      .sig_seq = atomic_load(&th->sig_seq),
-			      .timed = s->ep->rcvtimeo_ns != AFU_NEVER };
+	struct afu_request req = {.op = AFU_OP_ACCEPT, .socket = s->id};
+	struct afu_wait w = {.own = s->own,
+			     .bit = AFU_IN,
+			     .ready = connection_waits,
+			     .arg = s,
+			     .deadline = afu_clock_deadline(s->ep->rcvtimeo_ns),
+			     .sig_seq = atomic_load(&th->sig_seq),
+			     .timed = s->ep->rcvtimeo_ns != AFU_NEVER};
 	unsigned int n;
 	int err;
 
@@ -336,7 +337,7 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	struct afu_thread *th = afu_thread();
 	struct afu_reply reply;
 	struct afu_sock *s;
-	int got[AFU_MESSAGE_FDS], err;
+	int got[AFU_MESSAGE_FDS], err, type;
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
@@ -356,11 +357,12 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	}
 	afu_view_get(s);
 	afu_view_leave(th);
+	type = s->type;
 	err = take_connection(th, s, &reply, got);
 	afu_view_put(s);
 	if (err)
 		return err;
-	err = adopt(got[0], got[1], got[2], reply.socket, AFU_CONNECTED, 1, SOCK_STREAM, flags);
+	err = adopt(got[0], got[1], got[2], reply.socket, AFU_CONNECTED, 1, type, flags);
 	close_all(got + 1, 2);
 	if (err) {
 		afu_sys_close(got[0]);
@@ -394,7 +396,7 @@ int afunix_accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 static int get_name(int fd, int peer, struct sockaddr *addr, socklen_t *len)
 {
-	struct afu_request req = { .op = AFU_OP_NAME, .arg = { (uint64_t)peer } };
+	struct afu_request req = {.op = AFU_OP_NAME, .arg = {(uint64_t)peer}};
 	struct afu_reply reply;
 	struct known s;
 	int err = peek_state(fd, &s);
@@ -421,12 +423,11 @@ int afunix_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 int afunix_shutdown(int fd, int how)
 {
 	struct afu_thread *th = afu_thread();
-	struct afu_request req = { .op = AFU_OP_SHUTDOWN, .arg = { (uint64_t)(how + 1) } };
+	struct afu_request req = {.op = AFU_OP_SHUTDOWN, .arg = {(uint64_t)(how + 1)}};
 	struct afu_reply reply;
 	struct afu_sock *s;
-	uint32_t state;
 	uint64_t id;
-	int err;
+	int err, told;
 
 	if (!afu_fd_ours(fd))
 		return (int)afu_return(afu_sys(SYS_shutdown, fd, how));
@@ -435,35 +436,14 @@ int afunix_shutdown(int fd, int how)
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
-	state = s->state;
+	told = s->state == AFU_LISTENING || s->type == SOCK_DGRAM;
 	id = s->id;
-	if (state != AFU_LISTENING)
+	if (s->state != AFU_LISTENING)
 		afu_sock_shutdown(s, (uint32_t)(how + 1)); /* SHUT_RD + 1 is AFU_SIDE_RSHUT, and so on */
 	afu_view_leave(th);
-	if (state == AFU_LISTENING)
+	if (told)
 		err = call_socket(&req, id, NULL, &reply);
 	return (int)afu_return(err);
-}
-
-/* Looks at the path as connect(2) does; a descriptor of the socket file. */
-static int open_name(const struct afu_name *name)
-{
-	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_CLOEXEC), err;
-	struct stat st;
-
-	if (fd < 0)
-		return afu_refuse_path(-fd, name->un.sun_path);
-	err = (int)afu_sys(SYS_faccessat2, fd, "", 2 /* W_OK */, AT_EMPTY_PATH | AT_EACCESS);
-	if (err == 0) {
-		if (afu_sys(SYS_fstat, fd, &st) == 0 && S_ISSOCK(st.st_mode))
-			return fd;
-		afu_sys_close(fd);
-		return afu_refuse_as(AFU_CAUSE_CONNECT_NOBODY, ECONNREFUSED, name->un.sun_path);
-	}
-	afu_sys_close(fd);
-	if (err == -EACCES)
-		return afu_refuse_as(AFU_CAUSE_PATH_DENIED, EACCES, name->un.sun_path);
-	return afu_refuse_path(-err, name->un.sun_path);
 }
 
 static int admitted(void *arg)
@@ -477,10 +457,10 @@ static int admitted(void *arg)
 static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32_t sig_seq)
 {
 	struct afu_thread *th = afu_thread();
-	struct afu_request cancel = { .op = AFU_OP_CONNECT_CANCEL };
+	struct afu_request cancel = {.op = AFU_OP_CONNECT_CANCEL};
 	struct afu_reply reply;
-	struct afu_wait w = { .bit = AFU_IN, .ready = admitted, .deadline = deadline,
-			      .sig_seq = sig_seq, .timed = timed };
+	struct afu_wait w = {
+		.bit = AFU_IN, .ready = admitted, .deadline = deadline, .sig_seq = sig_seq, .timed = timed};
 
 	for (;;) {
 		struct afu_sock *s;
@@ -506,38 +486,81 @@ static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32
 		err = call_socket(&cancel, id, NULL, &reply);
 		if (err || reply.arg[0] == AFU_CONNECTED)
 			return err;
-		return afu_refuse(waited == -EINTR ? AFU_CAUSE_INTERRUPTED :
-				  waited == -ETIMEDOUT ? AFU_CAUSE_CONNECT_FULL : AFU_CAUSE_DOMAIN_GONE);
+		return afu_refuse(waited == -EINTR	 ? AFU_CAUSE_INTERRUPTED
+				  : waited == -ETIMEDOUT ? AFU_CAUSE_CONNECT_FULL
+							 : AFU_CAUSE_DOMAIN_GONE);
 	}
 }
 
-static int request_connect(struct afu_sock *s, const struct afu_name *name, int nonblocking)
+/* The state that it leads to; *other: of datagrams, that another peer was given up. */
+static int request_connect(struct afu_sock *s, const struct afu_name *name, int nonblocking, int *other)
 {
-	struct afu_request req = { .op = AFU_OP_CONNECT, .socket = s->id };
+	struct afu_request req = {.op = AFU_OP_CONNECT, .socket = s->id};
 	struct afu_reply reply;
 	int node = -1, got[AFU_MESSAGE_FDS], err;
 	unsigned int n;
 
 	if (!nonblocking)
 		req.arg[0] |= AFU_CONNECT_WAIT;
-	if (s->ep->option[SO_PASSCRED])
+	if (s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD])
 		req.arg[0] |= AFU_CONNECT_PASS;
+	if (s->type == SOCK_DGRAM && afu_dgram_ready(s))
+		req.arg[0] |= AFU_CONNECT_UNREAD;
 	if (name->abstract) {
 		req.length = name->length;
 		memcpy(req.data, &name->un, name->length);
 	} else {
-		node = open_name(name);
+		node = afu_transfer_open(name);
 		if (node < 0)
 			return node;
 	}
 	err = afu_domain_call(&req, node >= 0 ? &node : NULL, node >= 0, &reply, got, &n);
 	if (node >= 0)
 		afu_sys_close(node);
+	*other = !err && reply.arg[2] != 0;
 	/* if the view can't be had now, the next call renews it */
 	if (!err && n == 1 && reply.arg[0] == AFU_CONNECTED)
 		afu_view_connected(s, got[0]);
 	close_all(got, n);
 	return err ? err : (int)reply.arg[0];
+}
+
+/* AF_UNSPEC: the socket has no peer any more. */
+static int disconnect(struct afu_sock *s, struct afu_thread *th)
+{
+	struct afu_request req = {.op = AFU_OP_DISCONNECT};
+	struct afu_reply reply;
+	int unread = afu_dgram_ready(s), err;
+
+	req.arg[0] = unread ? AFU_CONNECT_UNREAD : 0;
+	err = call_socket(&req, s->id, NULL, &reply);
+	if (!err && reply.arg[0])
+		afu_dgram_purge(s, th);
+	return err;
+}
+
+/* Of datagrams: names where those without an address go.  The view is in use. */
+static int connect_datagrams(struct afu_sock *s, struct afu_thread *th, const struct sockaddr *addr,
+			     socklen_t len, struct afu_name *name)
+{
+	int err, other;
+
+	if (len < sizeof(sa_family_t))
+		return afu_refuse(AFU_CAUSE_ADDRESS_FORM);
+	if (name->un.sun_family == AF_UNSPEC)
+		return disconnect(s, th);
+	err = afu_name_check(name, len);
+	if (err)
+		return err;
+	err = request_connect(s, name, 1, &other);
+	if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY &&
+	    !afu_domain_embedded() && s->state == AFU_UNCONNECTED)
+		return afu_moved_connect(s, addr, len);
+	if (err < 0)
+		return err;
+	if (other)
+		afu_dgram_purge(s, th);
+	return 0;
 }
 
 static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
@@ -548,25 +571,38 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	int64_t deadline;
 	int nonblocking, timed, err;
 	uint32_t shut, sig_seq = atomic_load(&th->sig_seq);
+	int other;
 
 	err = afu_name_read(&name, addr, len);
-	if (!err)
-		err = afu_name_check(&name, len);
 	if (err)
 		return err;
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
 	th->sig_norestart = 0;
+	if (s->type == SOCK_DGRAM) {
+		afu_view_get(s);
+		afu_view_leave(th);
+		err = connect_datagrams(s, th, addr, len, &name);
+		if (!err)
+			afu_epoll_rearm(s);
+		afu_view_put(s);
+		return err;
+	}
+	err = afu_name_check(&name, len);
+	if (err) {
+		afu_view_leave(th);
+		return err;
+	}
 	timed = s->ep->sndtimeo_ns != AFU_NEVER;
 	deadline = afu_clock_deadline(s->ep->sndtimeo_ns);
 	nonblocking = (atomic_load(&s->ep->status_flags) & O_NONBLOCK) || s->ep->sndtimeo_ns == 0;
 	shut = atomic_load(&s->ep->shut);
 	afu_view_get(s);
 	afu_view_leave(th);
-	err = request_connect(s, &name, nonblocking);
-	if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY && !afu_domain_embedded() &&
-	    s->state == AFU_UNCONNECTED)
+	err = request_connect(s, &name, nonblocking, &other);
+	if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY &&
+	    !afu_domain_embedded() && s->state == AFU_UNCONNECTED)
 		err = afu_moved_connect(s, addr, len);
 	else if (err == AFU_CONNECTING)
 		err = wait_in_line(fd, s->id, deadline, timed, sig_seq);

@@ -48,7 +48,7 @@ static uint32_t look_at(struct polling *p, int fd, uint32_t events)
 	if (!s)
 		return err ? POLLERR | POLLHUP : POLLNVAL;
 	now = afu_sock_events(s) & (events | POLLERR | POLLHUP);
-	if (s->state == AFU_CONNECTED)
+	if (s->state == AFU_CONNECTED && s->type != SOCK_DGRAM)
 		atomic_store_explicit(&p->peer_cpu, atomic_load_explicit(&s->peer->cpu, memory_order_relaxed),
 				      memory_order_relaxed); /* a hint */
 	afu_view_leave(p->th);

@@ -8,6 +8,8 @@
 #include "base/pool.h"
 #include "library/domain.h"
 #include "library/epoll.h"
+#include "library/flows.h"
+#include "library/known.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -31,10 +33,16 @@ struct afu_sock *afu_view_new(uint64_t id, int type)
 	return s;
 }
 
+/* Whether what is mapped as the channel is the one page of the broker's news. */
+static int one_page(const struct afu_sock *s, uint32_t state)
+{
+	return s->type == SOCK_DGRAM || state == AFU_LISTENING;
+}
+
 static void unmap_channel(struct afu_sock *s)
 {
 	struct afu_channel *ch = s->ch;
-	int listener = s->state == AFU_LISTENING;
+	int listener = one_page(s, s->state);
 
 	s->ch = NULL;
 	if (!ch)
@@ -48,13 +56,14 @@ static void unmap_channel(struct afu_sock *s)
 
 static void unmap(struct afu_sock *s)
 {
+	afu_flows_free(s);
 	if (s->ch)
-		afu_channel_unmap(s->ch, s->state == AFU_LISTENING);
+		afu_channel_unmap(s->ch, one_page(s, s->state));
 	if (s->retired)
 		afu_channel_unmap(s->retired, s->retired_listener);
 	s->retired = NULL;
 	if (s->ep)
-		afu_sys_munmap(s->ep, AFU_ENDPOINT_SIZE);
+		afu_sys_munmap(s->ep, afu_endpoint_size(s->type));
 	s->ch = NULL;
 	s->ep = NULL;
 }
@@ -76,26 +85,29 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 	if (!s->ep && endpoint >= 0) {
 		void *p;
 
-		err = afu_memory_map(endpoint, AFU_ENDPOINT_SIZE, 1, &p);
+		err = afu_memory_map(endpoint, afu_endpoint_size(s->type), 1, &p);
 		if (err)
 			return err;
 		s->ep = p;
-		s->type = (int)s->ep->type;
 	}
-	/* what one waited for in a listener's line is the same connection once it is let in */
-	if (s->ch && (channel < 0 || (state != s->state && s->state != AFU_CONNECTING)))
+	/*
+	 * What one waited for in a listener's line is the same connection once it is let in, and the
+	 * broker's news of datagrams are on one page for life.
+	 */
+	if (s->ch && s->type != SOCK_DGRAM &&
+	    (channel < 0 || (state != s->state && s->state != AFU_CONNECTING)))
 		unmap_channel(s);
 	if (channel >= 0 && !s->ch) {
 		struct afu_channel *ch;
 
-		err = afu_channel_map(channel, state == AFU_LISTENING, &ch);
+		err = afu_channel_map(channel, one_page(s, state), &ch);
 		if (err)
 			return err;
 		side &= 1;
 		s->own = &ch->side[side];
 		s->peer = &ch->side[1 - side];
-		s->out = afu_channel_ring(ch, side);
-		s->in = afu_channel_ring(ch, 1 - side);
+		s->out = (struct afu_way_out){ afu_channel_ring(ch, side), &s->ep->tx, s->own, s->peer };
+		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer };
 		s->ch = ch;
 		s->channel_id = ch->id;
 	}
@@ -119,6 +131,8 @@ int afu_view_renew(struct afu_sock *s)
 		int shown = s->ep == NULL;
 
 		err = afu_domain_call(&req, &s->fd, shown ? 1 : 0, &reply, got, &n);
+		if (!err && shown)
+			s->type = (int)reply.arg[2];
 		if (!err)
 			err = afu_view_map(s, shown ? got[0] : -1,
 					   n > (unsigned int)shown ? got[shown] : -1,
@@ -126,12 +140,24 @@ int afu_view_renew(struct afu_sock *s)
 		while (n)
 			afu_sys_close(got[--n]);
 		/* the state may have moved on since the reply; then the version has too */
+		if (!err && shown)
+			version = atomic_load(&s->ep->version);
+		if (!err && s->type == SOCK_DGRAM)
+			err = afu_flows_renew(s);
 		if (!err)
-			s->version = shown ? atomic_load(&s->ep->version) : version;
+			s->version = version;
 	}
 	afu_plock_release(&renewing);
 	afu_thread_leave(th);
 	return err;
+}
+
+void afu_view_settle(struct afu_sock *s)
+{
+	uint32_t version = atomic_load(&s->ep->version);
+
+	/* of datagrams the flows are still to be had, unless nothing was ever changed */
+	s->version = s->type == SOCK_DGRAM && version ? version - 1 : version;
 }
 
 int afu_view_connected(struct afu_sock *s, int channel)
@@ -360,7 +386,7 @@ int afu_view_recognise(int fd)
 			return 1;
 		}
 	}
-	s = afu_view_new(reply.socket, SOCK_STREAM);
+	s = afu_view_new(reply.socket, (int)reply.arg[2]);
 	err = s ? afu_view_map(s, got[0], n > 1 ? got[1] : -1, (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]) : -1;
 	while (n)
 		afu_sys_close(got[--n]);
@@ -369,7 +395,7 @@ int afu_view_recognise(int fd)
 			afu_view_free(s);
 		return 0;
 	}
-	s->version = atomic_load(&s->ep->version);
+	afu_view_settle(s);
 	afu_view_number(s, fd);
 	return 1;
 }
@@ -377,6 +403,8 @@ int afu_view_recognise(int fd)
 void afu_view_forked(void)
 {
 	pool.lock = renewing = (struct afu_plock){ 0 };
+	afu_flows_forked();
+	afu_known_forked();
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		struct afu_sock *s = afu_fd_sock((int)fd);
 
@@ -385,6 +413,9 @@ void afu_view_forked(void)
 		/* the mappings did not follow; the other threads' calls are not ours */
 		s->ep = NULL;
 		s->ch = s->retired = NULL;
+		s->flows = NULL;
+		s->old_flows = NULL;
+		s->old_flow = NULL;
 		s->version = 0;
 		atomic_store(&s->uses, 0);
 	}

@@ -33,6 +33,8 @@ void afu_view_put(struct afu_sock *s);
 struct afu_sock *afu_view_new(uint64_t id, int type);
 /* Maps what a reply brought (endpoint; channel or -1); the descriptors stay the caller's.  0 or negative errno. */
 int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, uint32_t side);
+/* What was mapped last is what the page's version says now, but for what is fetched at first use. */
+void afu_view_settle(struct afu_sock *s);
 /* Fetches state and channel anew.  0 or negative errno. */
 int afu_view_renew(struct afu_sock *s);
 /* The broker said that s is connected now, with this channel; side 0.  0 or negative errno. */

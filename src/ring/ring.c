@@ -14,17 +14,33 @@ enum { KIND_DATA = 1, KIND_SWITCH = 2 };
 
 static inline unsigned int area_of(uint64_t at)
 {
-	return (at >> AREA_SHIFT) != 0; /* anything that isn't 0 is 1: never out of bounds */
+	uint64_t area = at >> AREA_SHIFT;
+
+	return area < AFU_RING_AREAS ? (unsigned int)area : AFU_RING_AREAS - 1; /* never out of bounds */
 }
 
 static inline unsigned int shift_of(unsigned int area)
 {
-	return area ? AFU_RING_LARGE_SHIFT : AFU_RING_SMALL_SHIFT;
+	static const uint8_t shift[AFU_RING_AREAS] = {AFU_RING_SMALL_SHIFT, AFU_RING_LARGE_SHIFT,
+						      AFU_RING_HUGE_SHIFT};
+
+	return shift[area];
 }
 
 static inline uint64_t size_of(unsigned int area)
 {
 	return UINT64_C(1) << shift_of(area);
+}
+
+/* Where the area behind the one of a position begins. */
+static inline uint64_t next_area(uint64_t at)
+{
+	return (uint64_t)(area_of(at) + 1) << AREA_SHIFT;
+}
+
+static inline uint32_t words_size(uint32_t flags)
+{
+	return 8 * (flags & AFU_RECORD_WORDS);
 }
 
 /* Room that a record takes. */
@@ -72,10 +88,10 @@ static void erase(const struct afu_ring *r, uint64_t at, uint64_t n)
 		memset(r->area[area], 0, n - part);
 }
 
-/* Tells the record at a position from those around it, in both areas. */
+/* Tells the record at a position from those around it, in all areas. */
 static uint32_t partial_tag(uint64_t at)
 {
-	return (uint32_t)(at >> 3 & 0x7fffffff) | (uint32_t)area_of(at) << 31;
+	return (uint32_t)(at >> 3 & 0x3fffffff) | (uint32_t)area_of(at) << 30;
 }
 
 int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx)
@@ -117,44 +133,65 @@ static void commit(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t at
 	tx->intent_at = at;
 	atomic_signal_fence(memory_order_seq_cst);
 	tx->charged_after = sum + charge;
-	atomic_store_explicit(&tx->tail, tail, memory_order_release); /* release: the intent is whole before */
+	atomic_store_explicit(&tx->tail, tail,
+			      memory_order_release); /* release: the intent is whole before */
 	atomic_store_explicit(slot(r, at), header, memory_order_release);
 	/* release: pairs with acquire in look(): the payload is there before the header */
 }
 
-int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, struct afu_iter *from, uint32_t n,
-		 uint32_t flags, uint32_t charge)
+/* Goes on in the next area: every record left a header's room for this one. */
+static uint64_t move_up(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t tail)
 {
-	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_relaxed); /* ours: the lock orders it */
-	uint64_t need = extent(n), size, at, part;
-	unsigned int area;
+	uint64_t next = next_area(tail);
+
+	commit(r, tx, tail, header_make(tail, 0, KIND_SWITCH, 0), next, 0);
+	return next;
+}
+
+static int fill(const struct afu_ring *r, uint64_t tail, const uint64_t *words, struct afu_iter *from,
+		uint32_t n, uint32_t flags)
+{
+	unsigned int area = area_of(tail);
+	uint64_t size = size_of(area), at = tail, part;
 	int err;
 
-	if (area_of(tail) == 0 && room(r, tx, tail, need + HEADER) < need + HEADER) {
-		uint64_t large = UINT64_C(1) << AREA_SHIFT;
-
-		/* every record above left a header's room for this one */
-		commit(r, tx, tail, header_make(tail, 0, KIND_SWITCH, 0), large, 0);
-		tail = large;
+	for (uint32_t i = 0; i < (flags & AFU_RECORD_WORDS); i++) {
+		at += 8;
+		*(uint64_t *)(void *)(r->area[area] + (at & (size - 1))) = words[i];
 	}
+	at = (at + HEADER) & (size - 1);
+	part = size - at;
+	if (__builtin_expect(part >= n, 1))
+		return afu_iter_gather(from, r->area[area] + at, n);
+	err = afu_iter_gather(from, r->area[area] + at, part);
+	return err ? err : afu_iter_gather(from, r->area[area], n - part);
+}
+
+int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words,
+		 struct afu_iter *from, uint32_t n, uint32_t flags, uint32_t charge)
+{
+	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_relaxed); /* ours: the lock orders it */
+	uint32_t total = n + words_size(flags);
+	uint64_t need = extent(total);
+	int err;
+
+	if (n > AFU_RING_RECORD_MAX - words_size(flags))
+		return -EMSGSIZE;
+	while (area_of(tail) < AFU_RING_AREAS - 1 && room(r, tx, tail, need + HEADER) < need + HEADER)
+		tail = move_up(r, tx, tail);
 	if (room(r, tx, tail, need) < need)
 		return -EAGAIN;
-	area = area_of(tail);
-	size = size_of(area);
-	at = (tail + HEADER) & (size - 1);
-	part = size - at;
-	if (__builtin_expect(part >= n, 1)) {
-		err = afu_iter_gather(from, r->area[area] + at, n);
-	} else {
-		err = afu_iter_gather(from, r->area[area] + at, part);
-		if (!err)
-			err = afu_iter_gather(from, r->area[area], n - part);
-	}
-	if (err) {
+	tx->dirty = need;
+	atomic_signal_fence(memory_order_seq_cst);
+	err = fill(r, tail, words, from, n, flags);
+	if (__builtin_expect(err, 0)) {
 		erase(r, tail + HEADER, need - HEADER);
 		return err;
 	}
-	commit(r, tx, tail, header_make(tail, n, KIND_DATA, flags), tail + need, charge);
+	if (__builtin_expect(flags & AFU_RECORD_OOB, 0))
+		atomic_store_explicit(&r->mark->oob, tail | NOWHERE, memory_order_relaxed);
+	/* relaxed: the record's header comes after it, and nobody acts on the mark alone */
+	commit(r, tx, tail, header_make(tail, total, KIND_DATA, flags), tail + need, charge);
 	atomic_store_explicit(&r->mark->produced, tail + need, memory_order_release);
 	/* release: who sees it sees the record */
 	return 0;
@@ -181,18 +218,20 @@ uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx)
 static int look(const struct afu_ring *r, uint64_t at, struct afu_ring_record *rec)
 {
 	uint64_t peer_header = atomic_load_explicit(slot(r, at), memory_order_acquire);
+	uint32_t total = (uint32_t)peer_header;
 
 	/* acquire: pairs with the release in commit() */
 	if (!header_current(peer_header, at))
 		return 0;
 	rec->at = at;
-	rec->length = (uint32_t)peer_header;
 	rec->flags = (uint32_t)(peer_header >> 52);
 	rec->offset = 0;
-	if (header_kind(peer_header) == KIND_SWITCH && area_of(at) == 0)
+	if (header_kind(peer_header) == KIND_SWITCH && area_of(at) < AFU_RING_AREAS - 1)
 		return KIND_SWITCH;
-	if (header_kind(peer_header) != KIND_DATA || extent(rec->length) > size_of(area_of(at)))
+	if (header_kind(peer_header) != KIND_DATA || total < words_size(rec->flags) ||
+	    extent(total) > size_of(area_of(at)))
 		return -EPROTO;
+	rec->length = total - words_size(rec->flags);
 	return KIND_DATA;
 }
 
@@ -227,11 +266,11 @@ int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_
 	uint64_t partial;
 	int kind = look(r, at, rec);
 
-	if (__builtin_expect(kind == KIND_SWITCH, 0)) {
-		uint64_t large = UINT64_C(1) << AREA_SHIFT;
+	while (__builtin_expect(kind == KIND_SWITCH, 0)) {
+		uint64_t next = next_area(at);
 
-		consume(r, rx, at, large, HEADER, 0);
-		at = large;
+		consume(r, rx, at, next, HEADER, 0);
+		at = next;
 		kind = look(r, at, rec);
 	}
 	if (kind <= 0)
@@ -245,16 +284,17 @@ int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_
 
 int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec)
 {
-	uint64_t step = extent(rec->length), at = rec->at + step;
+	uint64_t step = extent(rec->length + words_size(rec->flags)), at = rec->at + step;
 	int kind;
 
 	if (step >= rec->ahead)
 		return 0;
 	rec->ahead -= step;
 	kind = look(r, at, rec);
-	if (kind == KIND_SWITCH) {
-		rec->ahead = size_of(1);
-		kind = look(r, UINT64_C(1) << AREA_SHIFT, rec);
+	while (kind == KIND_SWITCH) {
+		at = next_area(at);
+		rec->ahead = size_of(area_of(at));
+		kind = look(r, at, rec);
 	}
 	return kind > 0 ? 1 : kind;
 }
@@ -263,8 +303,11 @@ int afu_ring_read(const struct afu_ring *r, const struct afu_ring_record *rec, u
 		  struct afu_iter *to, uint32_t n)
 {
 	unsigned int area = area_of(rec->at);
-	uint64_t size = size_of(area), at = (rec->at + HEADER + offset) & (size - 1), part = size - at;
+	uint64_t size = size_of(area), part;
+	uint64_t at = (rec->at + HEADER + words_size(rec->flags) + offset) & (size - 1);
 	int err;
+
+	part = size - at;
 
 	if (__builtin_expect(part >= n, 1))
 		return afu_iter_scatter(to, r->area[area] + at, n);
@@ -274,31 +317,35 @@ int afu_ring_read(const struct afu_ring *r, const struct afu_ring_record *rec, u
 
 void afu_ring_advance(struct afu_ring_rx *rx, const struct afu_ring_record *rec, uint32_t offset)
 {
-	atomic_store_explicit(&rx->partial, (uint64_t)partial_tag(rec->at) << 32 | offset, memory_order_relaxed);
+	atomic_store_explicit(&rx->partial, (uint64_t)partial_tag(rec->at) << 32 | offset,
+			      memory_order_relaxed);
 	/* relaxed: the lock orders it; position and offset go in one store, so a kill tears nothing */
 }
 
 void afu_ring_take(const struct afu_ring *r, struct afu_ring_rx *rx, const struct afu_ring_record *rec,
 		   uint32_t charge)
 {
-	consume(r, rx, rec->at, rec->at + extent(rec->length), extent(rec->length), charge);
+	uint64_t n = extent(rec->length + words_size(rec->flags));
+
+	consume(r, rx, rec->at, rec->at + n, n, charge);
 }
 
 void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
 {
 	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_acquire);
 	uint64_t head = atomic_load_explicit(&r->head->position, memory_order_acquire);
-	uint64_t at = tx->intent_at, next = at + extent((uint32_t)tx->intent_header);
+	uint64_t at = tx->intent_at, next = at + extent((uint32_t)tx->intent_header), dirty;
 
 	if (header_kind(tx->intent_header) == KIND_SWITCH)
-		next = UINT64_C(1) << AREA_SHIFT;
+		next = next_area(at);
 	if (tx->intent_header && next == tail && head <= at && atomic_load(slot(r, at)) == 0)
 		atomic_store(slot(r, at), tx->intent_header);
 	if (next != tail)
 		tx->charged_after = tx->charged_before;
 	tx->seen = head;
 	atomic_store_explicit(&r->mark->produced, tail, memory_order_release);
-	erase(r, tail, room(r, tx, tail, size_of(area_of(tail))));
+	dirty = room(r, tx, tail, size_of(area_of(tail)));
+	erase(r, tail, tx->dirty < dirty ? tx->dirty : dirty);
 }
 
 void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
@@ -310,10 +357,10 @@ void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
 	if (rx->released_at != head)
 		rx->released = atomic_load_explicit(&r->head->released, memory_order_acquire);
 	rx->released_at = head;
-	if (area_of(head) && !area_of(peer_head)) {
-		/* it died on the way through a switch: nothing of the small area is needed any more */
-		erase(r, 0, size_of(0));
-		peer_head = UINT64_C(1) << AREA_SHIFT;
+	while (area_of(head) > area_of(peer_head)) {
+		/* it died on the way through a switch: nothing of that area is needed any more */
+		erase(r, (uint64_t)area_of(peer_head) << AREA_SHIFT, size_of(area_of(peer_head)));
+		peer_head = next_area(peer_head);
 		behind = head - peer_head;
 	}
 	if (behind && behind <= size_of(area_of(head)))
@@ -323,13 +370,87 @@ void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
 	give_back(r, head, rx->released);
 }
 
-int afu_ring_unread(const struct afu_ring *r)
+/* The first record from the shared head on; as look(). */
+static int first(const struct afu_ring *r, struct afu_ring_record *rec)
 {
 	uint64_t at = atomic_load_explicit(&r->head->position, memory_order_acquire);
-	struct afu_ring_record rec;
-	int kind = look(r, at, &rec);
+	int kind = look(r, at, rec);
 
-	if (kind == KIND_SWITCH)
-		kind = look(r, UINT64_C(1) << AREA_SHIFT, &rec);
+	while (kind == KIND_SWITCH) {
+		at = next_area(at);
+		kind = look(r, at, rec);
+	}
+	rec->ahead = size_of(area_of(at));
+	return kind;
+}
+
+int afu_ring_occupied(const struct afu_ring *r)
+{
+	struct afu_ring_record rec;
+
+	return first(r, &rec) != 0;
+}
+
+int afu_ring_unread(const struct afu_ring *r)
+{
+	struct afu_ring_record rec;
+	int kind = first(r, &rec);
+
+	if (kind > 0 && (rec.length == 0 || afu_ring_oob(r, &rec) == AFU_OOB_SHELL))
+		kind = afu_ring_next(r, &rec);
 	return kind != 0;
+}
+
+void afu_ring_words(const struct afu_ring *r, const struct afu_ring_record *rec,
+		    uint64_t words[AFU_RING_WORDS])
+{
+	uint32_t n = rec->flags & AFU_RECORD_WORDS;
+	unsigned int area = area_of(rec->at);
+
+	for (uint32_t i = 0; i < AFU_RING_WORDS; i++) {
+		uint64_t at = (rec->at + HEADER + 8 * i) & (size_of(area) - 1);
+
+		words[i] = i < n ? *(const volatile uint64_t *)(const void *)(r->area[area] + at) : 0;
+	}
+}
+
+enum afu_ring_oob afu_ring_oob(const struct afu_ring *r, const struct afu_ring_record *rec)
+{
+	if (!(rec->flags & AFU_RECORD_OOB))
+		return AFU_OOB_NONE;
+	if (rec->flags & AFU_RECORD_SHELL)
+		return AFU_OOB_SHELL;
+	/* relaxed: the producer wrote the mark before the record's header, which was acquired */
+	return atomic_load_explicit(&r->mark->oob, memory_order_relaxed) == (rec->at | NOWHERE)
+		       ? AFU_OOB_PENDING
+		       : AFU_OOB_NONE;
+}
+
+int afu_ring_find_oob(const struct afu_ring *r, const struct afu_ring_rx *rx, struct afu_ring_record *rec)
+{
+	uint64_t mark = atomic_load_explicit(&r->mark->oob, memory_order_acquire), at = mark & ~NOWHERE;
+
+	/* acquire: a hint; the record itself is looked at */
+	if (!mark || (at & 7) || at < atomic_load_explicit(&rx->head, memory_order_relaxed))
+		return 0;
+	return look(r, at, rec) == KIND_DATA && rec->length == 1 && afu_ring_oob(r, rec) == AFU_OOB_PENDING;
+}
+
+int afu_ring_oob_pending(const struct afu_ring *r, const struct afu_ring_rx *rx)
+{
+	struct afu_ring_record rec;
+
+	if (__builtin_expect(!atomic_load_explicit(&r->mark->oob, memory_order_relaxed), 1))
+		return 0; /* relaxed: a hint */
+	return afu_ring_find_oob(r, rx, &rec);
+}
+
+void afu_ring_reflag(const struct afu_ring *r, struct afu_ring_record *rec, uint32_t set, uint32_t clear)
+{
+	uint32_t total = rec->length + words_size(rec->flags);
+
+	rec->flags = (rec->flags | set) & ~clear;
+	atomic_store_explicit(slot(r, rec->at), header_make(rec->at, total, KIND_DATA, rec->flags),
+			      memory_order_release);
+	/* release: the record stays as whole as it was */
 }

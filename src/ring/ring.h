@@ -17,9 +17,19 @@
  * cache lines return to the producer owned, which is worth a factor of three in
  * bulk.  The lap makes a header that is published twice harmless (see below).
  *
- * Two areas.  A connection starts in a small one that stays in the cache; the
+ * Three areas.  A connection starts in a small one that stays in the cache; the
  * record that does not fit is preceded by a SWITCH, and from then on both ends
- * are in the large, sparse one.
+ * are in the next, sparse one.  The second holds what SO_SNDBUF admits by default,
+ * the third what it can be raised to.
+ *
+ * Words.  Up to three words of the socket room's may stand between the header and
+ * the payload; the header counts them, so that either end, and the broker, knows
+ * how much of a record is the application's.
+ *
+ * The mark.  A record may be the out-of-band byte.  Only the newest such record can
+ * be pending: the producer says which that is.  The consumer that takes the byte ahead
+ * of its place leaves an empty shell: it sets a flag in the record's header, which is
+ * its own to write until it gives the record back.
  *
  * A dead producer.  tail is the commit: the intent (where, header, charge) is
  * written first, then tail, then the header in the ring.  Who finds the lock's
@@ -42,11 +52,20 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define AFU_RING_AREAS 2
+#define AFU_RING_AREAS 3
 #define AFU_RING_SMALL_SHIFT 11
 #define AFU_RING_LARGE_SHIFT 18
-/* The longest payload of one record. */
-#define AFU_RING_RECORD_MAX ((1u << AFU_RING_LARGE_SHIFT) - 16)
+#define AFU_RING_HUGE_SHIFT 24
+#define AFU_RING_WORDS 3
+/* The longest payload of one record, words included. */
+#define AFU_RING_RECORD_MAX ((1u << AFU_RING_HUGE_SHIFT) - 16)
+
+/* The flags of a record, 12 bits; those that the ring does not name are the socket room's. */
+enum {
+	AFU_RECORD_WORDS = 3, /* mask: how many words stand before the payload */
+	AFU_RECORD_OOB = 4,   /* one byte, out of band when it was sent */
+	AFU_RECORD_SHELL = 8, /* by the consumer: that byte was taken, the place is left */
+};
 
 /* Consumer's cache line. */
 struct afu_ring_head {
@@ -59,7 +78,8 @@ static_assert(sizeof(struct afu_ring_head) == 64, "one cache line");
 /* Producer's cache line. */
 struct afu_ring_mark {
 	_Atomic uint64_t produced; /* (p) the tail: whether something came since, for edge triggers */
-	uint8_t pad[56];
+	_Atomic uint64_t oob;      /* (p) 1 + the place of the newest out-of-band record; 0: there was none */
+	uint8_t pad[48];
 };
 static_assert(sizeof(struct afu_ring_mark) == 64, "one cache line");
 
@@ -71,6 +91,7 @@ struct afu_ring_tx {
 	uint64_t intent_header;
 	uint64_t charged_before; /* sum of charges without the intent's record */
 	uint64_t charged_after;  /* and with it */
+	uint64_t dirty;          /* so many bytes behind the tail may have been written without a commit */
 };
 
 /* The consumer's positions; in its endpoint page, under its lock. */
@@ -79,6 +100,7 @@ struct afu_ring_rx {
 	_Atomic uint64_t partial; /* which record is consumed in part, and how much of it; 0: none */
 	uint64_t released;        /* what the head will say ... */
 	uint64_t released_at;     /* ... once head is this */
+	uint64_t discarded;       /* out-of-band bytes that were passed over unread; for SIOCINQ */
 };
 
 /* A process's view of one direction. */
@@ -91,9 +113,9 @@ struct afu_ring {
 /* A record as found, checked. */
 struct afu_ring_record {
 	uint64_t at;     /* its position */
-	uint32_t length; /* of the payload, bytes */
+	uint32_t length; /* of the payload without its words, bytes */
 	uint32_t offset; /* of them consumed already */
-	uint32_t flags;  /* 12 bits of the socket room's */
+	uint32_t flags;
 	uint64_t ahead;  /* how far afu_ring_next() may still go: a lap at most, whatever stands there */
 };
 
@@ -101,11 +123,11 @@ struct afu_ring_record {
 int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx);
 
 /*
- * Appends one record of n bytes from the buffers.  0; -EAGAIN if there is no
- * room; -EFAULT if a buffer is bad: nothing is appended then.
+ * Appends one record: as many words as the flags say, and n bytes from the buffers.
+ * 0; -EAGAIN if there is no room; -EFAULT if a buffer is bad: nothing is appended then.
  */
-int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, struct afu_iter *from, uint32_t n,
-		 uint32_t flags, uint32_t charge);
+int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words, struct afu_iter *from,
+		 uint32_t n, uint32_t flags, uint32_t charge);
 
 /* Charges not yet given back by the consumer. */
 uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx);
@@ -115,6 +137,22 @@ int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_
 
 /* The record behind *rec, likewise; for looking ahead. */
 int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec);
+
+/* The record's words; those that it does not have are 0. */
+void afu_ring_words(const struct afu_ring *r, const struct afu_ring_record *rec, uint64_t words[AFU_RING_WORDS]);
+
+/*
+ * What an out-of-band record is now.  Of those that were sent only the newest is one;
+ * the others are ordinary data.
+ */
+enum afu_ring_oob { AFU_OOB_NONE, AFU_OOB_PENDING, AFU_OOB_SHELL };
+enum afu_ring_oob afu_ring_oob(const struct afu_ring *r, const struct afu_ring_record *rec);
+/* The pending record, wherever it stands: 1, or 0. Under the lock. */
+int afu_ring_find_oob(const struct afu_ring *r, const struct afu_ring_rx *rx, struct afu_ring_record *rec);
+/* Whether one is pending, without a lock: may be out of date. */
+int afu_ring_oob_pending(const struct afu_ring *r, const struct afu_ring_rx *rx);
+/* Sets and clears flags of a record that lies in the ring; the consumer, under its lock. */
+void afu_ring_reflag(const struct afu_ring *r, struct afu_ring_record *rec, uint32_t set, uint32_t clear);
 
 /* Copies n bytes of the record, from the given offset on, into the buffers.  0 or -EFAULT. */
 int afu_ring_read(const struct afu_ring *r, const struct afu_ring_record *rec, uint32_t offset,
@@ -131,7 +169,12 @@ void afu_ring_take(const struct afu_ring *r, struct afu_ring_rx *rx, const struc
 void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx);
 void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx);
 
-/* Whether anything lies unconsumed, judged by the shared memory alone (for the broker). */
+/*
+ * Whether anything lies unconsumed, judged by the shared memory alone (for the broker).
+ * As in the kernel, an empty record or shell at the head does not count by itself.
+ */
 int afu_ring_unread(const struct afu_ring *r);
+/* Whether there is any record at all, judged likewise. */
+int afu_ring_occupied(const struct afu_ring *r);
 
 #endif

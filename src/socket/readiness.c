@@ -10,21 +10,18 @@
 
 #include <poll.h>
 
+#define READABLE (POLLIN | POLLRDNORM)
+#define WRITABLE (POLLOUT | POLLWRNORM | POLLWRBAND)
+
 static uint32_t shut_events(uint32_t flags)
 {
 	uint32_t events = 0;
 
 	if (flags & AFU_SIDE_RSHUT)
-		events |= POLLIN | POLLRDNORM | POLLRDHUP;
+		events |= READABLE | POLLRDHUP;
 	if ((flags & (AFU_SIDE_RSHUT | AFU_SIDE_WSHUT)) == (AFU_SIDE_RSHUT | AFU_SIDE_WSHUT))
 		events |= POLLHUP;
 	return events;
-}
-
-/* poll shows room while a quarter of the buffer or less is taken */
-static int roomy(const struct afu_sock *s)
-{
-	return 4 * (afu_sock_unsent(s) + 1) <= afu_sock_limit(s);
 }
 
 int (*afu_sock_peer_here)(const struct afu_sock *s);
@@ -34,82 +31,184 @@ int afu_sock_lost(const struct afu_sock *s)
 	return afu_alive_lost() && !(afu_sock_peer_here && afu_sock_peer_here(s));
 }
 
+static uint32_t connection_events(const struct afu_sock *s)
+{
+	uint32_t events = shut_events(afu_side_flags(s->own));
+
+	if (afu_ring_ready(&s->in.ring, s->in.rx))
+		events |= READABLE;
+	if (atomic_load_explicit(&s->own->error, memory_order_acquire))
+		events |= POLLERR;
+	if (afu_sock_roomy(s))
+		events |= WRITABLE;
+	if (__builtin_expect(afu_ring_oob_pending(&s->in.ring, s->in.rx), 0))
+		events |= POLLPRI;
+	if (afu_sock_lost(s))
+		events |= READABLE | POLLRDHUP | POLLHUP | POLLERR;
+	return events;
+}
+
+/* The queue of a receiver that the socket is connected to, and that is not connected back. */
+static int peer_full(const struct afu_sock *s)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+	const struct afu_flow *peer = f ? f->peer : NULL;
+
+	return peer && !(afu_side_flags(peer->out.peer) & (AFU_SIDE_BACK | AFU_SIDE_CLOSED)) &&
+	       (int32_t)peer->queue_max >= 0 &&
+	       (int32_t)atomic_load_explicit(&peer->inbox->queued, memory_order_relaxed) >
+		       (int32_t)peer->queue_max;
+	/* relaxed: a count that many write */
+}
+
+static uint32_t datagram_events(const struct afu_sock *s)
+{
+	uint32_t events = shut_events(atomic_load_explicit(&s->ep->shut, memory_order_acquire));
+
+	if (afu_dgram_ready(s))
+		events |= READABLE;
+	if (atomic_load_explicit(&s->ep->error, memory_order_acquire))
+		events |= POLLERR;
+	if (afu_sock_roomy(s) && !peer_full(s))
+		events |= WRITABLE;
+	return events;
+}
+
 uint32_t afu_sock_events(const struct afu_sock *s)
 {
-	uint32_t flags, events;
+	uint32_t events;
 
+	if (s->type == SOCK_DGRAM)
+		return datagram_events(s);
 	switch (s->state) {
 	case AFU_CONNECTED:
-		flags = afu_side_flags(s->own);
-		events = shut_events(flags);
-		if (afu_ring_ready(&s->in, &s->ep->rx))
-			events |= POLLIN | POLLRDNORM;
-		if (atomic_load_explicit(&s->own->error, memory_order_acquire))
-			events |= POLLERR;
-		if (roomy(s))
-			events |= POLLOUT | POLLWRNORM | POLLWRBAND;
-		if (afu_sock_lost(s))
-			events |= POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLERR;
-		return events;
+		return connection_events(s);
 	case AFU_LISTENING:
 		events = shut_events(afu_side_flags(s->own));
 		if (atomic_load_explicit(&s->ch->pending, memory_order_acquire))
-			events |= POLLIN | POLLRDNORM;
+			events |= READABLE;
 		return events;
 	default:
-		flags = atomic_load_explicit(&s->ep->shut, memory_order_acquire);
-		events = shut_events(flags) | POLLHUP | POLLOUT | POLLWRNORM | POLLWRBAND;
+		events = shut_events(atomic_load_explicit(&s->ep->shut, memory_order_acquire)) | POLLHUP |
+			 WRITABLE;
 		if (atomic_load_explicit(&s->ep->error, memory_order_acquire))
 			events |= POLLERR;
 		return events;
 	}
 }
 
+static void datagram_counts(const struct afu_sock *s, const struct afu_edges *seen, struct afu_edges *now)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+	int writable = afu_sock_roomy(s) && !peer_full(s);
+
+	now->all = s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
+	now->in = f ? f->past_in : 0;
+	now->out = f ? f->past_out : 0;
+	for (unsigned int i = 0; f && i < f->n_in; i++)
+		now->in += atomic_load_explicit(&f->in[i]->in.ring.mark->produced, memory_order_acquire);
+	for (unsigned int i = 0; f && i < f->n_out; i++) {
+		now->out += atomic_load_explicit(&f->out[i]->out.ring.head->released, memory_order_acquire) +
+			    atomic_load_explicit(&f->out[i]->out.own->rooms, memory_order_acquire) +
+			    atomic_load_explicit(&f->out[i]->out.own->kicks, memory_order_acquire);
+	}
+	if (!writable)
+		now->out = seen->out;
+}
+
 int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t events, int take)
 {
-	struct afu_edges now = { .fresh = 0 };
+	struct afu_edges now = {.fresh = 0};
 	int edge;
 
 	/* a socket that was never connected has no events, and its counters will begin at 0 */
-	if (s->state == AFU_LISTENING)
-		now.in = atomic_load_explicit(&s->ch->arrived, memory_order_acquire);
-	if (s->state == AFU_LISTENING || s->state == AFU_CONNECTED)
+	if (s->type == SOCK_DGRAM) {
+		datagram_counts(s, seen, &now);
+	} else if (s->state == AFU_LISTENING || s->state == AFU_CONNECTED) {
 		now.all = atomic_load_explicit(&s->own->kicks, memory_order_acquire);
-	if (s->state == AFU_CONNECTED) {
-		now.in = atomic_load_explicit(&s->in.mark->produced, memory_order_acquire);
-		/* room that was made counts from the moment that poll shows it */
-		now.out = roomy(s) ? atomic_load_explicit(&s->out.head->released, memory_order_acquire) : seen->out;
+		if (s->state == AFU_LISTENING)
+			now.in = atomic_load_explicit(&s->ch->arrived, memory_order_acquire);
 	}
-	edge = seen->fresh || now.all != seen->all || ((events & POLLIN) && now.in != seen->in) ||
-	       ((events & POLLOUT) && now.out != seen->out);
+	if (s->state == AFU_CONNECTED && s->type != SOCK_DGRAM) {
+		now.in = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
+		/* room that was made counts from the moment that poll shows it */
+		now.out = afu_sock_roomy(s)
+				  ? atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire)
+				  : seen->out;
+	}
+	edge = seen->fresh || now.all != seen->all ||
+	       ((events & (POLLIN | POLLRDNORM)) && now.in != seen->in) ||
+	       ((events & (POLLOUT | POLLWRNORM)) && now.out != seen->out);
 	if (edge && take)
 		*seen = now;
 	return edge;
+}
+
+static void watch_datagrams(struct afu_sock *s, uint64_t waiter, uint32_t events)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+	int out = (events & (POLLOUT | POLLWRNORM)) && (!afu_sock_roomy(s) || peer_full(s));
+
+	if (s->own)
+		afu_watch(s->own, waiter, AFU_WATCH_IN);
+	for (unsigned int i = 0; f && i < f->n_in; i++)
+		afu_watch(f->in[i]->in.own, waiter, AFU_WATCH_IN);
+	for (unsigned int i = 0; f && i < f->n_out && out; i++) {
+		const struct afu_way_out *way = &f->out[i]->out;
+
+		afu_sock_set_wake_at(s, way);
+		if (f->out[i] == f->peer && peer_full(s))
+			atomic_store_explicit(&way->own->wake_at, 0,
+					      memory_order_relaxed); /* as in set_wake_at() */
+		afu_watch(way->own, waiter, AFU_WATCH_IN | AFU_WATCH_OUT);
+	}
 }
 
 void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events)
 {
 	uint32_t wanted = AFU_WATCH_IN;
 
+	if (s->type == SOCK_DGRAM) {
+		watch_datagrams(s, waiter, events);
+		return;
+	}
 	if (s->state != AFU_CONNECTED && s->state != AFU_LISTENING)
 		return;
-	if (s->state == AFU_CONNECTED && (events & POLLOUT) && !roomy(s)) {
-		uint64_t released = atomic_load_explicit(&s->out.head->released, memory_order_relaxed);
-		uint64_t used = afu_sock_unsent(s), keep = afu_sock_limit(s) / 4;
-
-		/* relaxed: the announcement orders it; a peer that lies about it stalls itself */
-		keep = keep ? keep - 1 : 0;
-		atomic_store_explicit(&s->own->wake_at, used > keep ? released + used - keep : released,
-				      memory_order_relaxed);
+	if (s->state == AFU_CONNECTED && (events & (POLLOUT | POLLWRNORM)) && !afu_sock_roomy(s)) {
+		afu_sock_set_wake_at(s, &s->out);
 		wanted |= AFU_WATCH_OUT;
 	}
 	afu_watch(s->own, waiter, wanted);
 }
 
+void afu_sock_unwatch(struct afu_sock *s, uint64_t waiter)
+{
+	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
+
+	if (s->ch)
+		afu_unwatch(s->own, waiter);
+	for (unsigned int i = 0; f && i < f->n_in; i++)
+		afu_unwatch(f->in[i]->in.own, waiter);
+	for (unsigned int i = 0; f && i < f->n_out; i++)
+		afu_unwatch(f->out[i]->out.own, waiter);
+}
+
 void afu_sock_shutdown(struct afu_sock *s, uint32_t bits)
 {
-	uint32_t theirs = (bits & AFU_SIDE_RSHUT ? AFU_SIDE_WSHUT : 0) | (bits & AFU_SIDE_WSHUT ? AFU_SIDE_RSHUT : 0);
+	uint32_t theirs =
+		(bits & AFU_SIDE_RSHUT ? AFU_SIDE_WSHUT : 0) | (bits & AFU_SIDE_WSHUT ? AFU_SIDE_RSHUT : 0);
 
+	if (s->type == SOCK_DGRAM) {
+		/* nobody but the socket itself is told; the senders find out from the broker's flag */
+		const struct afu_flows *f = afu_sock_flows(s);
+
+		atomic_fetch_or(&s->ep->shut, bits);
+		if (s->own)
+			afu_kick(s->own);
+		for (unsigned int i = 0; f && i < f->n_out; i++)
+			afu_wake(f->out[i]->out.own, AFU_OUT);
+		return;
+	}
 	if (s->state != AFU_CONNECTED) {
 		atomic_fetch_or(&s->ep->shut, bits);
 		return;
@@ -120,8 +219,30 @@ void afu_sock_shutdown(struct afu_sock *s, uint32_t bits)
 	afu_kick(s->own);
 }
 
-void afu_sock_resized(struct afu_sock *s)
+uint32_t afu_sock_wants(const struct afu_sock *s)
 {
-	if (s->state == AFU_CONNECTED && roomy(s))
-		afu_kick(s->own);
+	const int32_t *option = s->ep->option;
+	uint32_t wants = 0;
+
+	if (option[SO_PASSCRED] || option[AFU_SO_PASSPIDFD])
+		wants |= AFU_WANTS_IDENTITY;
+	if (option[SO_TIMESTAMP] || option[SO_TIMESTAMPNS])
+		wants |= AFU_WANTS_TIME;
+	/* kept as the difference from what a fresh socket shows, which is on */
+	if (option[AFU_SO_PASSRIGHTS])
+		wants |= AFU_WANTS_NO_RIGHTS;
+	return wants;
+}
+
+void afu_sock_options_changed(struct afu_sock *s)
+{
+	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
+	uint32_t wants = afu_sock_wants(s);
+
+	/* the broker looks here when it makes a connection or a flow */
+	atomic_store(&s->ep->wants, wants);
+	if (s->type != SOCK_DGRAM && s->state == AFU_CONNECTED)
+		atomic_store(&s->own->wants, wants);
+	for (unsigned int i = 0; f && i < f->n_in; i++)
+		atomic_store(&f->in[i]->in.own->wants, wants);
 }

@@ -4,9 +4,12 @@
  * A socket as this process sees it, and what unix(7) says about its data.
  *
  * The view names the mappings of the endpoint page and of the channel.  It may
- * fall behind: another holder connects the socket, or the process forks.  Then
- * afu_sock_stale() says so and the library renews it.  The functions here want a
- * fresh view and a thread that names the view as its hazard.
+ * fall behind: another holder connects the socket, somebody new sends to it, or the
+ * process forks.  Then afu_sock_stale() says so and the library renews it.  The
+ * functions here want a fresh view and a thread that names the view as its hazard.
+ *
+ * Streams and packets have one connection, which the view holds itself.  Datagrams
+ * come and go through flows, one for each pair of sockets and direction.
  *
  * Results: a count or 0, or the negative errno of a named cause.
  */
@@ -19,23 +22,76 @@
 
 #include <sys/types.h>
 
+/* A direction as its receiver has it, and as its sender has it. */
+struct afu_way_in {
+	struct afu_ring ring;
+	struct afu_ring_rx *rx;
+	struct afu_side *own, *peer;
+};
+struct afu_way_out {
+	struct afu_ring ring;
+	struct afu_ring_tx *tx;
+	struct afu_side *own, *peer;
+};
+
+/* A name of somebody else's, as the broker told it; library/known.c. */
+struct afu_known {
+	uint32_t valid;
+	uint32_t version; /* of the endpoint's count of names */
+	uint32_t length;  /* bytes; 0: unnamed */
+	uint8_t name[116];
+};
+
+/* Datagrams from one socket to another. */
+struct afu_flow {
+	uint64_t id;
+	struct afu_channel *ch;
+	struct afu_inbox *inbox; /* the receiver's */
+	uint32_t queue_max;	 /* the receiver's net.unix.max_dgram_qlen */
+	uint32_t roles;		 /* AFU_FLOW_IN, AFU_FLOW_OUT; both: a socket that sends to itself */
+	struct afu_way_in in;
+	struct afu_way_out out;
+	struct afu_known sender;
+	struct afu_flow *next; /* among the retired */
+};
+enum { AFU_FLOW_IN = 1, AFU_FLOW_OUT = 2 };
+
+/* Those of one socket; never changed once it is published, replaced as a whole. */
+struct afu_flows {
+	size_t size;		    /* of this memory, bytes */
+	struct afu_flows *next;	    /* among the retired */
+	uint64_t past_in, past_out; /* what flows that are gone had counted, for edge triggers */
+	uint64_t newest;	    /* the highest id that was ever seen */
+	uint32_t removals;	    /* the broker's count when this was made */
+	unsigned int n_in, n_out;
+	struct afu_flow *peer;		 /* where datagrams without an address go */
+	struct afu_flow *_Atomic recent; /* the last that brought something; to spin for */
+	struct afu_flow **in, **out;
+};
+
 struct afu_sock {
 	uint64_t id;
 	int type;
-	struct afu_endpoint *ep; /* NULL: not mapped in this process yet */
-	uint32_t version;        /* of ep that the rest shows */
-	uint32_t state;          /* enum afu_state */
-	struct afu_channel *ch;
-	uint64_t channel_id;     /* as the channel says: a hint */
+	struct afu_endpoint *ep;     /* NULL: not mapped in this process yet */
+	uint32_t version;	     /* of ep that the rest shows */
+	uint32_t state;		     /* enum afu_state */
+	struct afu_channel *ch;	     /* the connection; of a listener, and of datagrams, the broker's news */
+	uint64_t channel_id;	     /* as the channel says: a hint */
 	struct afu_channel *retired; /* an earlier one, mapped until nobody can be looking */
 	int retired_listener;
 	struct afu_side *own, *peer;
-	struct afu_ring in, out;
-	uint32_t numbers;        /* descriptors of this process; under the table's lock */
-	_Atomic uint32_t uses;   /* calls that sleep, epoll entries: the view stays */
-	int fd;                  /* one of the numbers, or a hidden duplicate while only uses are left */
-	int hidden;              /* fd is such a duplicate, or -1 */
-	void *watches;           /* its entries in epoll instances of this process; library/epoll.c */
+	struct afu_way_in in;
+	struct afu_way_out out;
+	struct afu_flows *_Atomic flows; /* SOCK_DGRAM only */
+	struct afu_flows *old_flows;	 /* retired: until nobody can be looking */
+	struct afu_flow *old_flow;
+	uint32_t numbers;      /* descriptors of this process; under the table's lock */
+	_Atomic uint32_t uses; /* calls that sleep, epoll entries: the view stays */
+	int fd;		       /* one of the numbers, or a hidden duplicate while only uses are left */
+	int hidden;	       /* fd is such a duplicate, or -1 */
+	void *watches;	       /* its entries in epoll instances of this process; library/epoll.c */
+	struct afu_known peer_name;
+	int autobound; /* it is known to have a name */
 };
 
 static inline int afu_sock_stale(const struct afu_sock *s)
@@ -44,23 +100,124 @@ static inline int afu_sock_stale(const struct afu_sock *s)
 	/* acquire: pairs with the broker's write, which comes after the state's */
 }
 
+static inline struct afu_flows *afu_sock_flows(const struct afu_sock *s)
+{
+	return atomic_load_explicit(&s->flows, memory_order_acquire);
+	/* acquire: pairs with the release of whoever made them */
+}
+
 /* How one call waits. */
 struct afu_patience {
 	int nonblocking;
 	int64_t deadline; /* ns, monotonic */
-	int timed;        /* any handler ends the wait: the socket has a timeout, or a part is done */
+	int timed;	  /* any handler ends the wait: the socket has a timeout, or a part is done */
 	uint32_t sig_seq;
 };
 
+/* The flags of a record that this room gives a meaning; the first three have a word each, in this order. */
+enum {
+	AFU_RECORD_TIME = 16,	  /* when it was sent, ns, monotonic */
+	AFU_RECORD_IDENTITY = 32, /* by whom, as the broker knows him */
+	AFU_RECORD_RIGHTS = 64,	  /* descriptors are parked under this number */
+	AFU_RECORD_PEEKED = 128,  /* by the consumer: an empty message that a peek with an offset has shown */
+};
+
+/* What goes with the first record of a send. */
+struct afu_sending {
+	int flags;	   /* MSG_* */
+	uint64_t identity; /* 0: none */
+	int rights;	   /* descriptors go with it */
+	/* parks them, under the lock of the way; 0 or the negative errno of a cause */
+	int (*park)(struct afu_sending *m, const struct afu_way_out *way, uint64_t number);
+	int sigpipe;	     /* result: the refusal comes with that signal */
+	const void *control; /* the control data as the caller gave them, for a receiver outside the domain */
+	size_t control_length;
+};
+
+/* What a receive is to heed, and what came. */
+struct afu_receiving {
+	int flags; /* MSG_* */
+	int split; /* the speaker's identity ends a stream's read */
+	/* takes descriptors out of the parking, or copies them, under the lock of the way */
+	void (*unpark)(struct afu_receiving *m, const struct afu_way_in *way, uint64_t number, int peek);
+	uint32_t has; /* results: AFU_RECORD_* that the words below hold */
+	uint64_t time, identity;
+	int msg_flags; /* MSG_TRUNC, MSG_OOB */
+	size_t full;   /* length of the message, or of what a peek found of it */
+	uint64_t flow; /* where a datagram came from */
+	int spoke;     /* something was read: there is a sender to name */
+	int barrier;   /* a stream's read ends here, however much was asked for */
+};
+
+ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
+			struct afu_sending *m, const struct afu_patience *p);
+/* done: bytes that an earlier part of the same call has received. */
+ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+			size_t done, struct afu_receiving *m, const struct afu_patience *p);
+
+ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
+			struct afu_sending *m, const struct afu_patience *p);
+ssize_t afu_packet_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+			struct afu_receiving *m, const struct afu_patience *p);
+
+/* Whether a datagram may be sent at all, before its destination is looked at.  0, -EAGAIN without a cause, or
+ * refused. */
+int afu_dgram_admit(struct afu_sock *s, size_t len, const struct afu_sending *m);
+/* Waits for room in the sender's buffer.  0: look again. */
+int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const struct afu_patience *p);
 /*
- * Sends from the buffers, len bytes in all.  *sigpipe is set if the refusal comes
- * with that signal.  flags: MSG_OOB is refused here, the rest is looked at before.
+ * Into that flow.  The length, or a refusal; -EAGAIN without a cause: the receiver's queue
+ * is full; -ESHUTDOWN without one: the receiver is gone.
  */
-ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len, int flags,
-			const struct afu_patience *p, int *sigpipe);
-/* Receives up to len bytes. flags: MSG_PEEK, MSG_WAITALL, MSG_OOB count. */
-ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len, int flags,
-			const struct afu_patience *p);
+ssize_t afu_dgram_put(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow, struct afu_iter *from,
+		      size_t len, struct afu_sending *m);
+/* Waits for room in the receiver's queue.  0: look again. */
+int afu_dgram_await_queue(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
+			  const struct afu_patience *p);
+ssize_t afu_dgram_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+		       struct afu_receiving *m, const struct afu_patience *p);
+/* The length of the first message; 0 if there is none. */
+size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th);
+/* Throws away what is queued. */
+void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th);
+/* Whether anything is queued.  Needs no lock; may be out of date. */
+int afu_dgram_ready(const struct afu_sock *s);
+
+/* The locks of the two directions: 0, -EBUSY; what a dead owner left is put in order. */
+int afu_sock_lock_tx(struct afu_sock *s, struct afu_thread *th);
+int afu_sock_lock_rx(struct afu_sock *s, struct afu_thread *th);
+/*
+ * A holder of the lock is stopped: whether the call goes on trying.  0, or the
+ * negative errno that ends it.  Outside the critical section.
+ */
+int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p);
+
+/*
+ * Waits for room or for something to receive.  0: look again.  -EAGAIN, -EINTR without a
+ * cause; else refused: the broker is gone, and with it all hope.
+ */
+int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w);
+
+/* One record: the words that m and the receiver ask for, n bytes.  As afu_ring_put(); parks descriptors
+ * first. */
+int afu_record_put(struct afu_sock *s, const struct afu_way_out *way, struct afu_iter *from, uint32_t n,
+		   uint32_t flags, struct afu_sending *m, uint32_t charge);
+/* Tells m what the record's words say. */
+void afu_record_note(const struct afu_way_in *way, const struct afu_ring_record *rec,
+		     struct afu_receiving *m);
+/*
+ * One whole message, the first of the ring: copies it, or what a peek from *skip on shows of
+ * it, and consumes it.  The result of the call, or -EFAULT.
+ */
+ssize_t afu_record_message(struct afu_sock *s, const struct afu_way_in *way, struct afu_ring_record *rec,
+			   size_t skip, struct afu_iter *to, size_t len, struct afu_receiving *m);
+/* Whether a peek with an offset passes the message over; *skip counts down. */
+int afu_record_passed(const struct afu_ring_record *rec, int offset_on, size_t *skip);
+/* An ordinary read brings SO_PEEK_OFF back by what it took, a peek moves it on. */
+void afu_peek_back(struct afu_sock *s, size_t n);
+void afu_peek_on(struct afu_sock *s, size_t n);
+/* Tells a sender of the room that was made, if it waits for that much. */
+void afu_give_room(const struct afu_way_in *way);
 
 /*
  * Set by the library: whether the other end is this process's too.  Then the broker's
@@ -83,26 +240,51 @@ struct afu_edges {
 /* Whether something of the events' classes happened since; take: it is seen now. */
 int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t events, int take);
 
-/* SO_SNDBUF as far as the ring can honour it, bytes of charge. */
+/* SO_SNDBUF, bytes, whatever a co-holder wrote into the page; and as far as the ring can honour it. */
+uint32_t afu_sock_sndbuf(const struct afu_sock *s);
 uint32_t afu_sock_limit(const struct afu_sock *s);
 
-/* Asks to be rung: enters the waiter where the events come from. */
+/* Whether a read or, out, a write finds what it waits for, by poll's measure. */
+int afu_sock_roomy(const struct afu_sock *s);
+
+/* Asks to be rung: enters the waiter where the events come from, or takes it away. */
 void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events);
+void afu_sock_unwatch(struct afu_sock *s, uint64_t waiter);
 
-/* The pending error, taken away; 0 if there is none. */
+/* From which sum of releases on a sender is to be woken: three quarters are drained. */
+void afu_sock_set_wake_at(const struct afu_sock *s, const struct afu_way_out *way);
+
+/* The pending error, taken away; 0 if there is none.  And whether there is one: a hint. */
 int afu_sock_take_error(struct afu_sock *s);
+uint32_t afu_sock_error(const struct afu_sock *s);
 
-/* Unread bytes, SIOCINQ; charged bytes, SIOCOUTQ. */
+/* Unread bytes, SIOCINQ; charged bytes, SIOCOUTQ; SIOCATMARK. */
 size_t afu_sock_unread(struct afu_sock *s, struct afu_thread *th);
 size_t afu_sock_unsent(const struct afu_sock *s);
+int afu_stream_at_mark(struct afu_sock *s, struct afu_thread *th);
 
 /* shutdown() of a socket that does not listen; bits: AFU_SIDE_RSHUT, AFU_SIDE_WSHUT. */
 void afu_sock_shutdown(struct afu_sock *s, uint32_t bits);
 
 /* SO_SNDBUF was set: wakes writers if there is room now. */
 void afu_sock_resized(struct afu_sock *s);
+/* An option that concerns what senders have to send was set. */
+void afu_sock_options_changed(struct afu_sock *s);
+/* What this socket's options ask of senders: AFU_WANTS_*. */
+uint32_t afu_sock_wants(const struct afu_sock *s);
 
-/* What the kernel charges a stream's sender for a buffer of n bytes. */
-uint32_t afu_stream_charge(uint32_t n);
+/* What the kernel charges the sender for a buffer of n bytes. */
+uint32_t afu_charge(int type, uint32_t n);
+
+/* The longest message of SOCK_DGRAM and SOCK_SEQPACKET that any kernel buffer holds, bytes. */
+#define AFU_MESSAGE_MAX 4263616u
+/* What the kernel keeps of SO_SNDBUF for itself. */
+#define AFU_MESSAGE_OVERHEAD 32u
+
+/* Newer than the headers of the C library. */
+#define AFU_SO_PASSPIDFD 76
+#define AFU_SO_PEERPIDFD 77
+#define AFU_SO_PASSRIGHTS 83
+#define AFU_SO_INQ 84
 
 #endif

@@ -8,6 +8,9 @@
  * SO_SNDBUF, and charged as the kernel charges it, so the same number of sends
  * fits.  A writer that sleeps is woken when three quarters are drained; one that
  * spins goes on at a half.
+ *
+ * A read gathers records until one stands in the way: the out-of-band mark, another
+ * speaker, or what came with descriptors.
  */
 #include "socket/sock.h"
 
@@ -17,109 +20,20 @@
 #include <sys/socket.h>
 
 #define CHUNK 36544u
-/* What the ring holds for certain, by the kernel's charge. */
-#define CAPACITY 212992u
-#define SNDBUF_MIN 4608u
 
-static uint32_t linear_charge(uint32_t n)
-{
-	uint32_t size = 512;
-
-	while (size < n + 320)
-		size <<= 1;
-	return 256 + size;
-}
-
-uint32_t afu_stream_charge(uint32_t n)
-{
-	uint32_t pages;
-
-	if (n <= 192)
-		return 768;
-	pages = n <= 3776 ? 0 : (n - 3776 + 4095) & ~4095u;
-	return linear_charge(pages >= n ? 0 : n - pages) + pages;
-}
-
-/* SO_SNDBUF, whatever a co-holder wrote into the page. */
-static uint32_t sndbuf_of(const struct afu_sock *s)
-{
-	uint32_t sndbuf = *(volatile uint32_t *)&s->ep->sndbuf;
-
-	return sndbuf < SNDBUF_MIN ? SNDBUF_MIN : sndbuf;
-}
-
-uint32_t afu_sock_limit(const struct afu_sock *s)
-{
-	uint32_t sndbuf = sndbuf_of(s);
-
-	return sndbuf < CAPACITY ? sndbuf : CAPACITY;
-}
-
-size_t afu_sock_unsent(const struct afu_sock *s)
-{
-	if (s->state != AFU_CONNECTED || (afu_side_flags(s->peer) & AFU_SIDE_CLOSED))
-		return 0;
-	return afu_ring_used(&s->out, &s->ep->tx);
-}
-
-int afu_sock_take_error(struct afu_sock *s)
-{
-	_Atomic uint32_t *at = s->state == AFU_CONNECTED ? &s->own->error : &s->ep->error;
-	uint32_t peer_error = atomic_load_explicit(at, memory_order_relaxed); /* taken by the exchange */
-
-	if (!peer_error)
-		return 0;
-	peer_error = atomic_exchange(at, 0);
-	return peer_error < 4096 ? (int)peer_error : ECONNRESET;
-}
-
-static int lock_tx(struct afu_sock *s, struct afu_thread *th)
-{
-	int got = afu_lock_acquire(&s->ep->tx_lock, th);
-
-	if (__builtin_expect(got > 0, 0)) {
-		afu_ring_recover_tx(&s->out, &s->ep->tx);
-		afu_wake(s->peer, AFU_IN);
-	}
-	return got < 0 ? got : 0;
-}
-
-static int lock_rx(struct afu_sock *s, struct afu_thread *th)
-{
-	int got = afu_lock_acquire(&s->ep->rx_lock, th);
-
-	if (__builtin_expect(got > 0, 0)) {
-		afu_ring_recover_rx(&s->in, &s->ep->rx);
-		afu_wake(s->peer, AFU_OUT);
-	}
-	return got < 0 ? got : 0;
-}
-
-/*
- * A holder of the lock is stopped: whether the call goes on trying.  0, or the
- * negative errno that ends it.  Outside the critical section.
- */
-static int still_patient(const struct afu_thread *th, const struct afu_patience *p)
-{
-	uint32_t sigs = atomic_load_explicit(&th->sig_seq, memory_order_relaxed); /* this thread's own */
-
-	if (p->nonblocking || afu_clock_ns() >= p->deadline)
-		return -EAGAIN;
-	return sigs != p->sig_seq && (th->sig_norestart || p->timed) ? -EINTR : 0;
-}
-
-/* One buffer.  0, -EAGAIN: no room, -EBUSY: somebody holds the lock, -EFAULT. */
-static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n)
+/* One buffer.  0, -EAGAIN: no room, -EBUSY: somebody holds the lock, -EFAULT, a refusal. */
+static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n, uint32_t flags,
+	       struct afu_sending *m)
 {
 	int err;
 
 	afu_thread_enter(th);
-	err = lock_tx(s, th);
+	err = afu_sock_lock_tx(s, th);
 	if (!err) {
-		if (afu_ring_used(&s->out, &s->ep->tx) >= afu_sock_limit(s))
+		if (afu_ring_used(&s->out.ring, s->out.tx) >= afu_sock_limit(s))
 			err = -EAGAIN;
 		else
-			err = afu_ring_put(&s->out, &s->ep->tx, from, n, 0, afu_stream_charge(n));
+			err = afu_record_put(s, &s->out, from, n, flags, m, afu_charge(SOCK_STREAM, n));
 		afu_lock_release(&s->ep->tx_lock, th);
 	}
 	afu_thread_leave(th);
@@ -132,78 +46,78 @@ static int room_soon(void *arg)
 	uint32_t limit = afu_sock_limit(s);
 
 	return 2 * afu_sock_unsent(s) <= limit || (afu_side_flags(s->own) & AFU_SIDE_WSHUT) ||
-	       atomic_load_explicit(&s->own->error, memory_order_relaxed); /* a hint */
+	       afu_sock_error(s);
 }
 
-/* From which released sum on a wake-up for room is worth it: three quarters are drained. */
-static void set_wake_at(struct afu_sock *s)
+/* What a call returns when it ends early. */
+static ssize_t cut_short(size_t done, int err)
 {
-	uint64_t released = atomic_load_explicit(&s->out.head->released, memory_order_relaxed);
-	uint64_t used = afu_ring_used(&s->out, &s->ep->tx), keep = afu_sock_limit(s) / 4;
-
-	/* relaxed: only the sum with used counts, and that was read after */
-	keep = keep ? keep - 1 : 0;
-	atomic_store_explicit(&s->own->wake_at, used > keep ? released + used - keep : released, memory_order_relaxed);
-	/* relaxed: the announcement that follows orders it */
+	return done ? (ssize_t)done : err;
 }
 
-ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len, int flags,
-			const struct afu_patience *p, int *sigpipe)
+/* After put() failed: 0 to try again, or what ends the call. */
+static int send_again(struct afu_sock *s, struct afu_thread *th, int err, size_t done,
+		      const struct afu_patience *p, struct afu_wait *w)
 {
-	struct afu_wait w = { .own = s->own, .peer = s->peer, .bit = AFU_OUT, .ready = room_soon, .arg = s,
-			      .deadline = p->deadline, .sig_seq = p->sig_seq, .timed = p->timed };
-	size_t done = 0, chunk = CHUNK;
+	if (err == -EBUSY) {
+		err = afu_sock_patient(th, p);
+	} else if (err == -EFAULT) {
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	} else if (err != -EAGAIN) {
+		return err;
+	} else if (!p->nonblocking) {
+		afu_sock_set_wake_at(s, &s->out);
+		w->timed = p->timed || done;
+		err = afu_sock_await(s, th, w);
+	}
+	if (err == -EAGAIN)
+		return afu_refuse(AFU_CAUSE_SEND_FULL);
+	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
+}
+
+ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
+			struct afu_sending *m, const struct afu_patience *p)
+{
+	struct afu_wait w = {.own = s->own,
+			     .peer = s->peer,
+			     .bit = AFU_OUT,
+			     .ready = room_soon,
+			     .arg = s,
+			     .deadline = p->deadline,
+			     .sig_seq = p->sig_seq,
+			     .timed = p->timed};
+	size_t done = 0, chunk = CHUNK, plain = m->flags & MSG_OOB ? len - 1 : len;
 	int err;
 
 	if (afu_side_flags(s->own) & AFU_SIDE_WSHUT) {
-		*sigpipe = 1;
+		m->sigpipe = 1;
 		return afu_refuse(AFU_CAUSE_SEND_SHUT);
 	}
-	if (sndbuf_of(s) / 2 - 64 < chunk)
-		chunk = sndbuf_of(s) / 2 - 64;
+	if (afu_sock_sndbuf(s) / 2 - 64 < chunk)
+		chunk = afu_sock_sndbuf(s) / 2 - 64;
 	afu_publish_cpu(s->own);
 	while (done < len) {
-		uint32_t n = (uint32_t)(len - done < chunk ? len - done : chunk);
+		uint32_t n = (uint32_t)(plain - done < chunk ? plain - done : chunk);
 
-		if (__builtin_expect(atomic_load_explicit(&s->own->error, memory_order_relaxed) != 0, 0)) {
-			err = afu_sock_take_error(s); /* relaxed: taken by the exchange */
+		if (__builtin_expect(afu_sock_error(s) != 0, 0)) {
+			err = afu_sock_take_error(s);
 			if (err)
-				return done ? (ssize_t)done : afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
+				return cut_short(done, afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL));
 		}
 		if (afu_side_flags(s->own) & AFU_SIDE_WSHUT)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_SHUT);
-		err = put(s, th, from, n);
+			return cut_short(done, afu_refuse(AFU_CAUSE_SEND_SHUT));
+		/* behind the plain data comes the byte that is out of band */
+		err = n ? put(s, th, from, n, 0, m) : put(s, th, from, n = 1, AFU_RECORD_OOB, m);
 		if (__builtin_expect(!err, 1)) {
 			afu_wake(s->peer, AFU_IN);
 			done += n;
 			w.rounds = 0;
+			m->rights = 0; /* they went with the first */
 			continue;
 		}
-		if (err == -EBUSY) {
-			err = still_patient(th, p);
-			if (!err)
-				continue;
-			if (!done)
-				afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED : AFU_CAUSE_SEND_FULL);
-			return done ? (ssize_t)done : err;
-		}
-		if (err == -EFAULT)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_BAD_POINTER);
-		if (p->nonblocking)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_FULL);
-		set_wake_at(s);
-		w.timed = p->timed || done;
-		err = afu_wait(th, &w);
-		if (err == -EINTR)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_INTERRUPTED);
-		if (err == -ETIMEDOUT)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_SEND_FULL);
-		if (err == -ENETDOWN && !afu_sock_lost(s)) {
-			w.alone = 1;
-			continue;
-		}
-		if (err == -ENETDOWN)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_DOMAIN_LOST);
+		err = send_again(s, th, err, done, p, &w);
+		if (err)
+			return cut_short(done, err);
 	}
 	return (ssize_t)done;
 }
@@ -212,50 +126,171 @@ static int data_soon(void *arg)
 {
 	const struct afu_sock *s = arg;
 
-	return afu_ring_ready(&s->in, &s->ep->rx) || (afu_side_flags(s->own) & AFU_SIDE_RSHUT) ||
-	       atomic_load_explicit(&s->own->error, memory_order_relaxed); /* a hint */
+	return afu_ring_ready(&s->in.ring, s->in.rx) || (afu_side_flags(s->own) & AFU_SIDE_RSHUT) ||
+	       afu_sock_error(s);
 }
 
-/* Consumes what there is, up to len bytes.  Bytes, or -EFAULT, -EPROTO before the first. */
-static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len)
+static int oob_inline(const struct afu_sock *s)
 {
+	return s->ep->option[SO_OOBINLINE] != 0;
+}
+
+/* What a read does with the record at hand. */
+enum verdict { READ_IT, PASS_IT, STOP_HERE };
+
+/*
+ * The out-of-band mark, as the kernel manages it: a read that has something stops at it; one
+ * that begins there passes over the byte, and drops it unless it only peeks.
+ */
+static enum verdict at_mark(struct afu_sock *s, struct afu_ring_record *rec, size_t done, int peek)
+{
+	const struct afu_ring *r = &s->in.ring;
+
+	switch (afu_ring_oob(r, rec)) {
+	case AFU_OOB_SHELL:
+		if (done && !afu_ring_oob_pending(r, s->in.rx))
+			return STOP_HERE;
+		if (!peek)
+			afu_ring_take(r, s->in.rx, rec, afu_charge(SOCK_STREAM, rec->length));
+		return PASS_IT;
+	case AFU_OOB_PENDING:
+		if (done)
+			return STOP_HERE;
+		if (oob_inline(s)) {
+			if (!peek)
+				afu_ring_reflag(r, rec, 0, AFU_RECORD_OOB); /* ordinary from now on */
+			return READ_IT;
+		}
+		if (!peek) {
+			s->in.rx->discarded++;
+			afu_ring_take(r, s->in.rx, rec, afu_charge(SOCK_STREAM, rec->length));
+		}
+		return PASS_IT;
+	default:
+		return READ_IT;
+	}
+}
+
+/* Whether the record belongs to the same read as what was read before it. */
+static int same_speaker(const struct afu_sock *s, const struct afu_ring_record *rec,
+			const struct afu_receiving *m)
+{
+	struct afu_receiving next = {.flags = MSG_PEEK};
+
+	if (!m->split || !m->spoke)
+		return 1;
+	afu_record_note(&s->in, rec, &next);
+	return next.identity == m->identity;
+}
+
+/* What the flags of a record mean for a read.  done counts the whole call's bytes. */
+static enum verdict judge(struct afu_sock *s, struct afu_ring_record *rec, size_t done,
+			  struct afu_receiving *m)
+{
+	int peek = (m->flags & MSG_PEEK) != 0;
+
+	if (rec->flags & AFU_RECORD_OOB) {
+		enum verdict v = at_mark(s, rec, done, peek);
+
+		if (v != READ_IT)
+			return v;
+	}
+	if (done && !same_speaker(s, rec, m))
+		return STOP_HERE;
+	return READ_IT;
+}
+
+/* A record's bytes were copied: what came with them, and whether the read ends after it. */
+static int note(struct afu_sock *s, const struct afu_ring_record *rec, struct afu_receiving *m)
+{
+	int first = !m->spoke, rights = (rec->flags & AFU_RECORD_RIGHTS) && !rec->offset;
+	uint64_t identity = m->identity;
+	uint32_t has = m->has;
+
+	if (!first && !rights)
+		return 0;
+	afu_record_note(&s->in, rec, m);
+	if (!first) {
+		/* the read's speaker is the first's */
+		m->has = (m->has & AFU_RECORD_RIGHTS) | (has & ~(uint32_t)AFU_RECORD_RIGHTS);
+		m->identity = identity;
+	}
+	return rights;
+}
+
+/*
+ * Consumes what there is, up to len bytes.  Bytes, or -EFAULT, -EPROTO before the first.
+ * m->barrier: the read ends here even if it wanted more.
+ */
+static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len, size_t before,
+		      struct afu_receiving *m)
+{
+	const struct afu_ring *r = &s->in.ring;
 	struct afu_ring_record rec;
 	size_t done = 0;
 
 	while (done < len) {
-		int err = afu_ring_front(&s->in, &s->ep->rx, &rec);
+		int err = afu_ring_front(r, s->in.rx, &rec);
 		size_t n;
 
 		if (err <= 0)
 			return done || !err ? (ssize_t)done : err;
 		if (!rec.length)
 			return -EPROTO; /* a stream has no empty records */
+		if (__builtin_expect(rec.flags != 0 || m->split, 0)) {
+			enum verdict v = judge(s, &rec, before + done, m);
+
+			if (v == PASS_IT)
+				continue;
+			m->barrier = v == STOP_HERE;
+			if (m->barrier)
+				return (ssize_t)done;
+		}
 		n = rec.length - rec.offset;
 		if (n > len - done)
 			n = len - done;
-		err = afu_ring_read(&s->in, &rec, rec.offset, to, (uint32_t)n);
+		err = afu_ring_read(r, &rec, rec.offset, to, (uint32_t)n);
 		if (err)
 			return done ? (ssize_t)done : err;
 		done += n;
+		if (__builtin_expect(rec.flags != 0 || !m->spoke, 0))
+			m->barrier = note(s, &rec, m);
 		if (rec.offset + n == rec.length)
-			afu_ring_take(&s->in, &s->ep->rx, &rec, afu_stream_charge(rec.length));
+			afu_ring_take(r, s->in.rx, &rec, afu_charge(SOCK_STREAM, rec.length));
 		else
-			afu_ring_advance(&s->ep->rx, &rec, rec.offset + (uint32_t)n);
+			afu_ring_advance(s->in.rx, &rec, rec.offset + (uint32_t)n);
+		if (m->barrier)
+			break;
 	}
 	return (ssize_t)done;
 }
 
 /* Copies without consuming, from SO_PEEK_OFF on, which moves along. */
-static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len)
+static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len, struct afu_receiving *m)
 {
-	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+	int32_t offset =
+		atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
 	size_t done = 0, skip = offset > 0 ? (size_t)offset : 0;
 	struct afu_ring_record rec;
-	int err;
+	int err, looked = 0;
 
-	for (err = afu_ring_front(&s->in, &s->ep->rx, &rec); err > 0 && done < len; err = afu_ring_next(&s->in, &rec)) {
+	for (err = afu_ring_front(&s->in.ring, s->in.rx, &rec); err > 0 && done < len && !m->barrier;
+	     err = afu_ring_next(&s->in.ring, &rec)) {
 		size_t n = rec.length - rec.offset;
 
+		/* the mark is looked at before the offset is walked, and then no more until something was
+		 * read */
+		if (rec.flags && !(looked && !done)) {
+			enum verdict v = judge(s, &rec, done, m);
+
+			if (v == PASS_IT)
+				continue;
+			if (v == STOP_HERE)
+				break;
+		} else if (m->split && done && !same_speaker(s, &rec, m)) {
+			break;
+		}
+		looked = 1;
 		if (skip >= n) {
 			skip -= n;
 			continue;
@@ -263,36 +298,16 @@ static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len)
 		n -= skip;
 		if (n > len - done)
 			n = len - done;
-		err = afu_ring_read(&s->in, &rec, rec.offset + (uint32_t)skip, to, (uint32_t)n);
+		err = afu_ring_read(&s->in.ring, &rec, rec.offset + (uint32_t)skip, to, (uint32_t)n);
 		if (err)
 			break;
 		done += n;
 		skip = 0;
+		m->barrier = note(s, &rec, m);
 	}
-	if (offset >= 0 && done)
-		atomic_store_explicit(&s->ep->peek_off, offset + (int32_t)done, memory_order_relaxed);
+	if (done)
+		afu_peek_on(s, done);
 	return done || err >= 0 ? (ssize_t)done : err;
-}
-
-/* An ordinary read brings SO_PEEK_OFF back by what it took. */
-static void peek_back(struct afu_sock *s, size_t n)
-{
-	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
-
-	if (__builtin_expect(offset > 0, 0))
-		atomic_store_explicit(&s->ep->peek_off, (size_t)offset > n ? offset - (int32_t)n : 0, memory_order_relaxed);
-}
-
-/* Tells the sender of the room that was made, if it waits for that much. */
-static void give_room(struct afu_sock *s)
-{
-	uint64_t want;
-
-	atomic_thread_fence(memory_order_seq_cst);
-	want = atomic_load_explicit(&s->peer->want, memory_order_relaxed); /* ordered by the fence */
-	if (__builtin_expect(want & (AFU_OUT | AFU_WATCH_OUT), 0) &&
-	    s->ep->rx.released >= atomic_load_explicit(&s->peer->wake_at, memory_order_relaxed))
-		afu_wake_slow(s->peer, want, AFU_OUT);
 }
 
 /* For a peek from an offset behind what has come: only something new counts. */
@@ -305,111 +320,172 @@ static int more_soon(void *arg)
 {
 	const struct newcomer *n = arg;
 
-	return atomic_load_explicit(&n->s->in.mark->produced, memory_order_acquire) != n->produced ||
-	       (afu_side_flags(n->s->own) & AFU_SIDE_RSHUT) ||
-	       atomic_load_explicit(&n->s->own->error, memory_order_relaxed); /* a hint */
+	return atomic_load_explicit(&n->s->in.ring.mark->produced, memory_order_acquire) != n->produced ||
+	       (afu_side_flags(n->s->own) & AFU_SIDE_RSHUT) || afu_sock_error(n->s);
 }
 
-ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len, int flags,
-			const struct afu_patience *p)
+/* A read of no bytes: whether there is anything, and what it does to a mark at the head. */
+static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
-	struct afu_wait w = { .own = s->own, .peer = s->peer, .bit = AFU_IN, .ready = data_soon, .arg = s,
-			      .deadline = p->deadline, .sig_seq = p->sig_seq, .timed = p->timed };
-	struct newcomer newcomer = { s, 0 };
-	size_t done = 0, target;
-	ssize_t n;
-	int err;
+	struct afu_ring_record rec;
+	int found;
 
-	if ((flags & MSG_PEEK) && atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed) > 0) {
+	do {
+		found = afu_ring_front(&s->in.ring, s->in.rx, &rec);
+		if (found <= 0)
+			return 0;
+	} while ((rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, (m->flags & MSG_PEEK) != 0) == PASS_IT &&
+		 !(m->flags & MSG_PEEK));
+	return 1;
+}
+
+/* recv(MSG_OOB): the byte that is pending, wherever it stands. Never waits. */
+static ssize_t recv_oob(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+			struct afu_receiving *m)
+{
+	struct afu_ring_record rec;
+	ssize_t ret = 1;
+
+	while (afu_sock_lock_rx(s, th) != 0) {
+		const struct afu_patience blocking = {.deadline = AFU_NEVER};
+
+		if (afu_sock_patient(th, &blocking))
+			return afu_refuse(AFU_CAUSE_INTERRUPTED);
+	}
+	if (oob_inline(s) || !afu_ring_find_oob(&s->in.ring, s->in.rx, &rec)) {
+		ret = afu_refuse(AFU_CAUSE_OOB_EMPTY);
+	} else {
+		if (len && afu_ring_read(&s->in.ring, &rec, 0, to, 1))
+			ret = afu_refuse(AFU_CAUSE_BAD_POINTER);
+		if (!(m->flags & MSG_PEEK))
+			afu_ring_reflag(&s->in.ring, &rec, AFU_RECORD_SHELL, 0);
+		m->msg_flags |= MSG_OOB;
+	}
+	afu_lock_release(&s->ep->rx_lock, th);
+	return ret;
+}
+
+/* One look under the lock.  Bytes, -EBUSY, or an error; *any: something is there, for a read of no bytes. */
+static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len, size_t done,
+		    struct afu_receiving *m, int *any)
+{
+	ssize_t n;
+
+	afu_thread_enter(th);
+	n = afu_sock_lock_rx(s, th);
+	if (!n) {
+		if (__builtin_expect(!len, 0))
+			*any = read_nothing(s, m);
+		else if (__builtin_expect(m->flags & MSG_PEEK, 0))
+			n = peek(s, to, len, m);
+		else
+			n = gather(s, to, len, done, m);
+		if (n > 0 && !(m->flags & MSG_PEEK))
+			afu_peek_back(s, (size_t)n);
+		afu_lock_release(&s->ep->rx_lock, th);
+	}
+	afu_thread_leave(th);
+	return n;
+}
+
+ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+			size_t before, struct afu_receiving *m, const struct afu_patience *p)
+{
+	struct afu_wait w = {.own = s->own,
+			     .peer = s->peer,
+			     .bit = AFU_IN,
+			     .ready = data_soon,
+			     .arg = s,
+			     .deadline = p->deadline,
+			     .sig_seq = p->sig_seq,
+			     .timed = p->timed};
+	struct newcomer newcomer = {s, 0};
+	size_t done = 0, target, whole = before + len;
+	int err, any = 0;
+
+	if (m->flags & MSG_OOB) {
+		ssize_t ret;
+
+		afu_thread_enter(th);
+		ret = recv_oob(s, th, to, len, m);
+		afu_thread_leave(th);
+		return ret;
+	}
+	if ((m->flags & MSG_PEEK) && atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed) > 0) {
 		w.ready = more_soon; /* relaxed: peek() reads it again under the lock */
 		w.arg = &newcomer;
 	}
-	if (flags & MSG_OOB)
-		return afu_refuse(AFU_CAUSE_OOB_EMPTY);
-	target = s->ep->rcvlowat < len ? s->ep->rcvlowat : len;
-	if (flags & MSG_WAITALL)
-		target = len;
-	if (!target)
+	target = s->ep->rcvlowat < whole ? s->ep->rcvlowat : whole;
+	if (m->flags & MSG_WAITALL)
+		target = whole;
+	target = target > before ? target - before : 0;
+	if (!target && !before)
 		target = 1;
 	for (;;) {
 		uint32_t shut = afu_side_flags(s->own);
+		ssize_t n;
 
-		newcomer.produced = atomic_load_explicit(&s->in.mark->produced, memory_order_acquire);
-		afu_thread_enter(th);
-		err = lock_rx(s, th);
-		if (!err) {
-			struct afu_ring_record rec;
-
-			if (__builtin_expect(flags & MSG_PEEK, 0))
-				n = peek(s, to, len);
-			else
-				n = gather(s, to, len - done);
-			if (n > 0 && !(flags & MSG_PEEK))
-				peek_back(s, (size_t)n);
-			if (!len && afu_ring_front(&s->in, &s->ep->rx, &rec) > 0)
-				target = 0;
-			afu_lock_release(&s->ep->rx_lock, th);
-		} else {
-			n = 0;
-		}
-		afu_thread_leave(th);
-		if (err) {
-			err = still_patient(th, p);
+		newcomer.produced = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
+		n = look(s, th, to, len - done, before + done, m, &any);
+		if (n == -EBUSY) {
+			err = afu_sock_patient(th, p);
 			if (!err)
 				continue;
-			if (!done)
-				afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED : AFU_CAUSE_RECV_EMPTY);
-			return done ? (ssize_t)done : err;
+			return cut_short(done, afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED
+									: AFU_CAUSE_RECV_EMPTY));
 		}
 		if (n > 0) {
 			done += (size_t)n;
 			w.rounds = 0;
-			if (!(flags & MSG_PEEK))
-				give_room(s);
+			if (!(m->flags & MSG_PEEK))
+				afu_give_room(&s->in);
 		} else if (n < 0) {
-			if (done)
-				return (ssize_t)done;
-			return afu_refuse(n == -EFAULT ? AFU_CAUSE_BAD_POINTER : AFU_CAUSE_PEER_RESET);
+			return cut_short(done, afu_refuse(n == -EFAULT ? AFU_CAUSE_BAD_POINTER
+								       : AFU_CAUSE_PEER_RESET));
 		}
-		if (done >= target || (done && (flags & MSG_PEEK)))
+		if (done >= target || any || m->barrier || (done && (m->flags & MSG_PEEK)))
 			return (ssize_t)done;
 		err = afu_sock_take_error(s);
 		if (err)
-			return done ? (ssize_t)done : afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
+			return cut_short(done, afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL));
 		if (shut & AFU_SIDE_RSHUT)
 			return (ssize_t)done; /* it was shut before the ring was looked at */
 		if (p->nonblocking && !(afu_side_flags(s->own) & AFU_SIDE_RSHUT))
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_RECV_EMPTY);
+			return cut_short(done, afu_refuse(AFU_CAUSE_RECV_EMPTY));
 		w.timed = p->timed || done;
-		err = afu_wait(th, &w);
-		if (err == -EINTR)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_INTERRUPTED);
-		if (err == -ETIMEDOUT)
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_RECV_EMPTY);
-		if (err == -ENETDOWN && !afu_sock_lost(s)) {
-			w.alone = 1;
-			continue;
-		}
-		if (err == -ENETDOWN) {
+		err = afu_sock_await(s, th, &w);
+		if (err == -EAGAIN || err == -EINTR)
+			return cut_short(done, afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED
+									: AFU_CAUSE_RECV_EMPTY));
+		if (err) {
 			atomic_fetch_or(&s->own->flags, AFU_SIDE_RSHUT | AFU_SIDE_WSHUT);
-			return done ? (ssize_t)done : afu_refuse(AFU_CAUSE_DOMAIN_LOST);
+			return cut_short(done, err);
 		}
 	}
 }
 
-size_t afu_sock_unread(struct afu_sock *s, struct afu_thread *th)
+int afu_stream_at_mark(struct afu_sock *s, struct afu_thread *th)
 {
 	struct afu_ring_record rec;
-	size_t sum = 0;
+	int mark = 0;
 
 	if (s->state != AFU_CONNECTED)
 		return 0;
 	afu_thread_enter(th);
-	if (lock_rx(s, th) == 0) {
-		for (int found = afu_ring_front(&s->in, &s->ep->rx, &rec); found > 0; found = afu_ring_next(&s->in, &rec))
-			sum += rec.length - rec.offset;
+	if (afu_sock_lock_rx(s, th) == 0) {
+		if (afu_ring_front(&s->in.ring, s->in.rx, &rec) > 0) {
+			enum afu_ring_oob what = afu_ring_oob(&s->in.ring, &rec);
+
+			/* an empty place counts if no newer byte is pending, or if that one follows at once
+			 */
+			mark = what == AFU_OOB_PENDING ||
+			       (what == AFU_OOB_SHELL &&
+				(!afu_ring_oob_pending(&s->in.ring, s->in.rx) ||
+				 (afu_ring_next(&s->in.ring, &rec) > 0 &&
+				  afu_ring_oob(&s->in.ring, &rec) == AFU_OOB_PENDING)));
+		}
 		afu_lock_release(&s->ep->rx_lock, th);
 	}
 	afu_thread_leave(th);
-	return sum;
+	return mark;
 }

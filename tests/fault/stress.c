@@ -218,7 +218,7 @@ static int put(uint32_t n)
 
 	lock_tx(th);
 	if (afu_ring_used(&ring, &s->tx) < LIMIT)
-		err = afu_ring_put(&ring, &s->tx, &from, n, 0, n);
+		err = afu_ring_put(&ring, &s->tx, NULL, &from, n, 0, n);
 	unlock_tx(th);
 	return err;
 }

@@ -83,7 +83,7 @@ static int put_locked(uint32_t id, uint32_t n)
 	struct iovec iov = { buffer, n };
 	struct afu_iter from = { &iov, 1, 0 };
 
-	return afu_ring_put(&ring, &s->tx, &from, n, id, charge_of(n));
+	return afu_ring_put(&ring, &s->tx, NULL, &from, n, id, charge_of(n));
 }
 
 static void fill(uint32_t id, uint32_t n)

@@ -152,7 +152,7 @@ static int put(uint64_t seed, uint32_t n, uint32_t flags, uint32_t charge)
 	for (size_t i = 0; i < n && i < BUFFER; i++)
 		source[i] = content(seed, i);
 	from = pieces(iov, source, n);
-	return afu_ring_put(&ring, tx, &from, n, flags, charge);
+	return afu_ring_put(&ring, tx, NULL, &from, n, flags, charge);
 }
 
 static size_t wrong_bytes(uint64_t seed, uint32_t offset, uint32_t n)
@@ -255,7 +255,7 @@ static void largest(void)
 		check_empty();
 		for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
 			begin_at(0);
-			CHECK_EQ(afu_ring_put(&ring, tx, &none, never[i], 0, 1), -EAGAIN);
+			CHECK_EQ(afu_ring_put(&ring, tx, NULL, &none, never[i], 0, 1), -EAGAIN);
 			there_and_back(10);
 			check_empty();
 		}
@@ -357,7 +357,7 @@ static void charges(void)
 	CHECK_EQ(put(2, 10, 0, UINT32_MAX), 0);
 	CHECK_EQ(put(3, 10, 0, UINT32_MAX), 0);
 	CHECK_EQ(afu_ring_used(&ring, tx), 2 * (uint64_t)UINT32_MAX);
-	CHECK_EQ(afu_ring_put(&ring, tx, &(struct afu_iter){ NULL, 0, 0 }, LARGE, 0, 5), -EAGAIN);
+	CHECK_EQ(afu_ring_put(&ring, tx, NULL, &(struct afu_iter){ NULL, 0, 0 }, LARGE, 0, 5), -EAGAIN);
 	CHECK_EQ(afu_ring_used(&ring, tx), 2 * (uint64_t)UINT32_MAX);
 	CHECK_EQ(put(4, 10, 0, 7), 0);
 	CHECK_EQ(afu_ring_used(&ring, tx), 2 * (uint64_t)UINT32_MAX + 7);
@@ -413,7 +413,7 @@ static void bad_buffer_once(char *page, uint64_t at, uint32_t n, uint32_t good)
 	begin_at(at);
 	NEED(put(77, 13, 5, 11) == 0);
 	produced = ring.mark->produced;
-	CHECK_EQ(afu_ring_put(&ring, tx, &it, n, 0, 99), -EFAULT);
+	CHECK_EQ(afu_ring_put(&ring, tx, NULL, &it, n, 0, 99), -EFAULT);
 	CHECK_EQ(afu_ring_used(&ring, tx), 11);
 	CHECK_EQ(ring.mark->produced, produced);
 	check_front(77, 13, 5, &rec);
@@ -468,7 +468,7 @@ static void short_buffer(void)
 	begin_at(SMALL - 16);
 	iov.iov_base = source;
 	memset(source, 1, 10);
-	CHECK_EQ(afu_ring_put(&ring, tx, &it, 30, 0, 1), -EFAULT);
+	CHECK_EQ(afu_ring_put(&ring, tx, NULL, &it, 30, 0, 1), -EFAULT);
 	check_empty();
 	there_and_back(30);
 	check_empty();
@@ -832,7 +832,7 @@ static void use_once(void)
 	(void)afu_ring_unread(&ring);
 	(void)afu_ring_used(&ring, tx);
 	it = pieces(iov, source, n);
-	found = afu_ring_put(&ring, tx, &it, n, (uint32_t)tap_below(4096), 1000);
+	found = afu_ring_put(&ring, tx, NULL, &it, n, (uint32_t)tap_below(4096), 1000);
 	CHECK(found == 0 || found == -EAGAIN);
 	found = afu_ring_front(&ring, rx, &rec);
 	while (found > 0) {

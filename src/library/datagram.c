@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Sending a datagram: where it goes.
+ *
+ * An address leads to a flow.  The broker finds it the first time; after that the
+ * process remembers which inode, or which abstract name, leads to which flow.  That holds
+ * for as long as the flow's receiver lives: its name is for life, and the broker keeps
+ * the inode's number from being used again.  The path itself is walked each time.
+ */
+#include "library/transfer.h"
+
+#include "base/cause.h"
+#include "base/clock.h"
+#include "library/domain.h"
+#include "library/flows.h"
+#include "library/outside.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+
+#define REMEMBERED 64
+
+/* What leads to a flow: the address itself if it is abstract, else the inode. */
+struct way {
+	uint64_t socket; /* the sender's */
+	uint64_t flow;
+	uint64_t device, inode;
+	uint32_t length; /* 0: by inode */
+	uint8_t address[sizeof(struct sockaddr_un)];
+};
+
+static struct way ways[REMEMBERED];
+static unsigned int next_way;
+static struct afu_plock lock;
+
+static int same_way(const struct way *one, const struct way *other)
+{
+	return one->socket == other->socket && one->length == other->length && one->device == other->device &&
+	       one->inode == other->inode && memcmp(one->address, other->address, one->length) == 0;
+}
+
+/* The flow that was remembered for it; 0. */
+static uint64_t recall(const struct way *w)
+{
+	struct afu_thread *th = afu_thread();
+	uint64_t flow = 0;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
+	for (unsigned int i = 0; i < REMEMBERED && !flow; i++) {
+		if (ways[i].flow && same_way(&ways[i], w))
+			flow = ways[i].flow;
+	}
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
+	return flow;
+}
+
+static void remember(const struct way *w)
+{
+	struct afu_thread *th = afu_thread();
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
+	ways[next_way++ % REMEMBERED] = *w;
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
+}
+
+int afu_transfer_open(const struct afu_name *name)
+{
+	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_CLOEXEC), err;
+	struct stat st;
+
+	if (fd < 0)
+		return afu_refuse_path(-fd, name->un.sun_path);
+	err = (int)afu_sys(SYS_faccessat2, fd, "", 2 /* W_OK */, AT_EMPTY_PATH | AT_EACCESS);
+	if (err == 0) {
+		if (afu_sys(SYS_fstat, fd, &st) == 0 && S_ISSOCK(st.st_mode))
+			return fd;
+		afu_sys_close(fd);
+		return afu_refuse_as(AFU_CAUSE_CONNECT_NOBODY, ECONNREFUSED, name->un.sun_path);
+	}
+	afu_sys_close(fd);
+	if (err == -EACCES)
+		return afu_refuse_as(AFU_CAUSE_PATH_DENIED, EACCES, name->un.sun_path);
+	return afu_refuse_path(-err, name->un.sun_path);
+}
+
+static int is_alive(struct afu_sock *s, uint64_t id)
+{
+	const struct afu_flow *f = id ? afu_flows_find(afu_sock_flows(s), id) : NULL;
+
+	return f && !(afu_side_flags(f->out.peer) & AFU_SIDE_CLOSED);
+}
+
+/* The flow to a name; the view is in use.  0 or negative errno. */
+static int resolve(struct afu_sock *s, const struct afu_name *name, uint64_t *flow)
+{
+	struct afu_request req = {.op = AFU_OP_SENDTO, .socket = s->id};
+	struct way w = {.socket = s->id};
+	struct afu_reply reply;
+	int node = -1, got[AFU_MESSAGE_FDS], err;
+	struct stat st;
+	unsigned int n;
+
+	if (name->abstract) {
+		w.length = req.length = name->length;
+		memcpy(w.address, &name->un, name->length);
+		memcpy(req.data, &name->un, name->length);
+	} else {
+		node = afu_transfer_open(name);
+		if (node < 0)
+			return node;
+		afu_sys(SYS_fstat, node, &st);
+		w.device = st.st_dev;
+		w.inode = st.st_ino;
+	}
+	*flow = recall(&w);
+	err = 0;
+	if (!is_alive(s, *flow)) {
+		err = afu_domain_call(&req, node >= 0 ? &node : NULL, node >= 0, &reply, got, &n);
+		if (!err) {
+			*flow = w.flow = reply.arg[0];
+			remember(&w);
+		}
+	}
+	if (node >= 0)
+		afu_sys_close(node);
+	return err;
+}
+
+/* The peer was found dead: the association ends, and what lies in the queue is thrown away.  The view is in
+ * use. */
+static int peer_died(struct afu_sock *s, struct afu_thread *th)
+{
+	struct afu_request req = {.op = AFU_OP_DISCONNECT, .socket = s->id, .arg = {AFU_CONNECT_DEAD}};
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return err;
+	if (reply.arg[0])
+		afu_dgram_purge(s, th);
+	return afu_refuse(AFU_CAUSE_DGRAM_PEER_DEAD);
+}
+
+/* Whether the caller's buffers can be read at all: that is looked at before the destination. */
+static int readable(const struct afu_transfer *t)
+{
+	struct afu_iter it = {t->iov, t->n, 0};
+	size_t left = t->length;
+	char scratch[4096];
+
+	while (left) {
+		size_t part = left < sizeof scratch ? left : sizeof scratch;
+
+		if (afu_iter_gather(&it, scratch, part))
+			return 0;
+		left -= part;
+	}
+	return 1;
+}
+
+/* One attempt at one destination. */
+struct sending {
+	int fd;
+	const struct afu_transfer *t;
+	const struct afu_destination *to;
+	struct afu_sending *m;
+	struct afu_patience p;
+	uint64_t flow; /* where the address leads; 0: not known yet */
+};
+
+enum { AGAIN = 1 };
+
+/* Outside the view: waits, or asks.  AGAIN, or what ends the call. */
+static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
+		      int why)
+{
+	ssize_t err;
+
+	switch (why) {
+	case -EBUSY:
+		err = afu_sock_patient(th, &c->p);
+		if (err)
+			err = afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED : AFU_CAUSE_SEND_FULL);
+		break;
+	case -EAGAIN:
+		err = flow ? afu_dgram_await_queue(s, th, flow, &c->p) : afu_dgram_await_buffer(s, th, &c->p);
+		break;
+	case -ESHUTDOWN:
+		if (flow == afu_sock_flows(s)->peer)
+			return peer_died(s, th);
+		c->flow = 0;
+		err = 0;
+		break;
+	default:
+		err = resolve(s, &c->to->name, &c->flow);
+		if (err && !readable(c->t))
+			return afu_refuse(AFU_CAUSE_BAD_POINTER);
+		if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY &&
+		    !afu_domain_embedded())
+			return afu_outside_send(c->t, c->to, c->m);
+		break;
+	}
+	return err ? err : AGAIN;
+}
+
+/* In the view: AGAIN with *why and *flow set if something is to be done outside, or the call's result. */
+static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread *th, struct afu_flow **flow,
+		       int *why)
+{
+	struct afu_flows *f = afu_sock_flows(s);
+	struct afu_iter it = {c->t->iov, c->t->n, 0};
+	ssize_t n = afu_dgram_admit(s, c->t->length, c->m);
+
+	*flow = NULL;
+	if (n == -EAGAIN) {
+		*why = -EAGAIN;
+		return AGAIN;
+	}
+	if (n)
+		return n;
+	if (c->to) {
+		*flow = c->flow ? afu_flows_find(f, c->flow) : NULL;
+		*why = 0;
+		if (!*flow)
+			return AGAIN;
+	} else {
+		*flow = f ? f->peer : NULL;
+		if (!*flow)
+			return afu_refuse(readable(c->t) ? AFU_CAUSE_NOT_CONNECTED : AFU_CAUSE_BAD_POINTER);
+	}
+	n = afu_dgram_put(s, th, *flow, &it, c->t->length, c->m);
+	if (n == -EAGAIN || n == -EBUSY || n == -ESHUTDOWN) {
+		*why = (int)n;
+		return AGAIN;
+	}
+	return n;
+}
+
+ssize_t afu_transfer_datagram(int fd, struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			      const struct afu_destination *to, struct afu_sending *m)
+{
+	struct sending c = {fd, t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0};
+	struct afu_destination checked;
+	int err = 0;
+
+	if (t->flags & MSG_OOB)
+		err = afu_refuse(AFU_CAUSE_MESSAGE_OOB);
+	if (!err && to) {
+		checked = *to;
+		err = afu_name_check(&checked.name, checked.length);
+		c.to = &checked;
+	}
+	if (err) {
+		afu_view_leave(th);
+		return err;
+	}
+	for (;;) {
+		struct afu_flow *flow;
+		int why = 0;
+		ssize_t n = attempt(&c, s, th, &flow, &why);
+
+		if (__builtin_expect(n != AGAIN, 1)) {
+			afu_view_leave(th);
+			return n;
+		}
+		afu_view_get(s);
+		afu_view_leave(th);
+		n = beyond(&c, s, th, flow, why);
+		afu_view_put(s);
+		if (n != AGAIN)
+			return n;
+		s = afu_view_enter(th, fd, &err);
+		if (!s)
+			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	}
+}

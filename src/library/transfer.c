@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * A call first tries inside a critical section, without waiting; that is the whole
+ * of it between busy peers.  If it has to wait, it takes the view into use and
+ * goes on outside.
+ */
+#include "library/transfer.h"
+
+#include "base/cause.h"
+#include "base/clock.h"
+#include "library/domain.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+
+struct afu_patience afu_transfer_patience(const struct afu_sock *s, struct afu_thread *th, int flags,
+					  int64_t timeout)
+{
+	struct afu_patience p = {
+		.nonblocking =
+			(flags & MSG_DONTWAIT) || timeout == 0 ||
+			(atomic_load_explicit(&s->ep->status_flags, memory_order_relaxed) & O_NONBLOCK),
+		/* relaxed: a flag by itself */
+		.deadline = AFU_NEVER,
+		.timed = timeout != AFU_NEVER,
+		.sig_seq = atomic_load_explicit(&th->sig_seq, memory_order_relaxed), /* this thread's own */
+	};
+
+	if (__builtin_expect(p.timed && !p.nonblocking, 0))
+		p.deadline = afu_clock_deadline(timeout);
+	return p;
+}
+
+struct afu_iter afu_transfer_at(const struct afu_transfer *t, size_t done)
+{
+	struct afu_iter it = {t->iov, t->n, 0};
+
+	while (it.n && done >= it.iov->iov_len) {
+		done -= it.iov->iov_len;
+		it.iov++;
+		it.n--;
+	}
+	it.off = it.n ? done : 0;
+	return it;
+}
+
+int afu_transfer_autobind(struct afu_sock *s)
+{
+	struct afu_request req = {.op = AFU_OP_AUTOBIND, .socket = s->id};
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	if ((!s->ep->option[SO_PASSCRED] && !s->ep->option[AFU_SO_PASSPIDFD]) || s->autobound)
+		return 0;
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (!err)
+		s->autobound = 1; /* it has a name now, this one or another */
+	return err;
+}
+
+static void raise_sigpipe(const struct afu_transfer *t)
+{
+	if (!(t->flags & MSG_NOSIGNAL))
+		afu_sys(SYS_tgkill, afu_sys(SYS_getpid), afu_sys(SYS_gettid), SIGPIPE);
+}
+
+static int stream_state(const struct afu_sock *s, const struct afu_transfer *t, int addressed)
+{
+	if ((t->flags & MSG_OOB) && !t->length)
+		return afu_refuse(AFU_CAUSE_OOB_LENGTH);
+	if (addressed)
+		return afu_refuse(s->state == AFU_CONNECTED ? AFU_CAUSE_SEND_ADDRESS_CONNECTED
+							    : AFU_CAUSE_SEND_ADDRESS);
+	return s->state == AFU_CONNECTED ? 0 : afu_refuse(AFU_CAUSE_NOT_CONNECTED);
+}
+
+static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			   int addressed, struct afu_sending *m)
+{
+	struct afu_patience p, impatient;
+	struct afu_iter it = {t->iov, t->n, 0};
+	ssize_t n, more;
+	int err = stream_state(s, t, addressed);
+
+	if (__builtin_expect(err, 0)) {
+		afu_view_leave(th);
+		return err;
+	}
+	p = afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns);
+	impatient = p;
+	impatient.nonblocking = 1;
+	n = afu_stream_send(s, th, &it, t->length, m, &impatient);
+	if (__builtin_expect(n == (ssize_t)t->length || p.nonblocking || (n < 0 && n != -EAGAIN), 1)) {
+		afu_view_leave(th);
+		if (m->sigpipe)
+			raise_sigpipe(t);
+		return n;
+	}
+	afu_view_get(s);
+	afu_view_leave(th);
+	n = n < 0 ? 0 : n;
+	p.timed |= n > 0;
+	it = afu_transfer_at(t, (size_t)n);
+	more = afu_stream_send(s, th, &it, t->length - (size_t)n, m, &p);
+	afu_view_put(s);
+	/* shut while it was under way: an error without the signal */
+	if (more < 0)
+		return n ? n : more;
+	return n + more;
+}
+
+static ssize_t send_packet(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			   struct afu_sending *m)
+{
+	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), impatient = p;
+	struct afu_iter it = {t->iov, t->n, 0};
+	ssize_t n;
+
+	impatient.nonblocking = 1;
+	n = afu_packet_send(s, th, &it, t->length, m, &impatient);
+	if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
+		afu_view_leave(th);
+		return n;
+	}
+	afu_view_get(s);
+	afu_view_leave(th);
+	n = afu_packet_send(s, th, &it, t->length, m, &p);
+	afu_view_put(s);
+	return n;
+}
+
+/* What SOCK_SEQPACKET looks at before anything else. */
+static int packet_state(struct afu_sock *s)
+{
+	int err;
+
+	if (s->type != SOCK_SEQPACKET)
+		return 0;
+	err = afu_sock_error(s) ? afu_sock_take_error(s) : 0;
+	if (err)
+		return afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
+	return s->state == AFU_CONNECTED ? 0 : afu_refuse(AFU_CAUSE_NOT_CONNECTED);
+}
+
+/* What goes before the data: state, control messages, names that come by themselves.  The view is entered. */
+static int prepare(struct afu_sock *s, struct afu_outgoing *out)
+{
+	int err = packet_state(s);
+
+	if (!err && out)
+		err = afu_outgoing_parse(out);
+	return err;
+}
+
+ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu_destination *to,
+			  struct afu_outgoing *out)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sending plain = {.flags = t->flags}, *m = out ? &out->m : &plain;
+	struct afu_sock *s;
+	int err;
+
+	s = afu_view_enter(th, fd, &err);
+	if (__builtin_expect(!s, 0))
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	th->sig_norestart = 0;
+	m->flags = t->flags;
+	if (__builtin_expect(out || s->type == SOCK_SEQPACKET, 0)) {
+		err = prepare(s, out);
+		if (err) {
+			afu_view_leave(th);
+			return err;
+		}
+	}
+	if (__builtin_expect(s->type == SOCK_STREAM, 1))
+		return send_stream(s, th, t, to != NULL, m);
+	if (s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) {
+		afu_view_get(s);
+		afu_view_leave(th);
+		err = afu_transfer_autobind(s);
+		afu_view_put(s);
+		s = err ? NULL : afu_view_enter(th, fd, &err);
+		if (!s)
+			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	}
+	if (s->type == SOCK_SEQPACKET)
+		return send_packet(s, th, t, m);
+	return afu_transfer_datagram(fd, s, th, t, to, m);
+}
+
+/* How much a stream's read waits for. */
+static size_t target_of(const struct afu_sock *s, const struct afu_transfer *t)
+{
+	if (t->flags & MSG_WAITALL)
+		return t->length;
+	return s->ep->rcvlowat < t->length ? s->ep->rcvlowat : t->length;
+}
+
+/* The view is entered; on return it is in use. */
+static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			      struct afu_receiving *m)
+{
+	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->rcvtimeo_ns), impatient = p;
+	struct afu_iter it = {t->iov, t->n, 0};
+	ssize_t n = 0, more;
+
+	impatient.nonblocking = 1;
+	if (p.nonblocking || (t->flags & MSG_OOB) || afu_ring_ready(&s->in.ring, s->in.rx)) {
+		n = afu_stream_recv(s, th, &it, t->length, 0, m, &impatient);
+		if (__builtin_expect(n >= (ssize_t)target_of(s, t) || p.nonblocking || m->barrier ||
+					     (n >= 0 && (t->flags & (MSG_PEEK | MSG_OOB))) ||
+					     (n < 0 && n != -EAGAIN),
+				     1)) {
+			afu_view_leave(th);
+			return n;
+		}
+	}
+	afu_view_get(s);
+	afu_view_leave(th);
+	n = n < 0 ? 0 : n;
+	p.timed |= n > 0;
+	it = afu_transfer_at(t, (size_t)n);
+	more = afu_stream_recv(s, th, &it, t->length - (size_t)n, (size_t)n, m, &p);
+	afu_view_put(s);
+	if (more < 0)
+		return n ? n : more;
+	return n + more;
+}
+
+static ssize_t receive_message(int fd, struct afu_sock *s, struct afu_thread *th,
+			       const struct afu_transfer *t, struct afu_receiving *m)
+{
+	ssize_t (*receive)(struct afu_sock *, struct afu_thread *, struct afu_iter *, size_t,
+			   struct afu_receiving *, const struct afu_patience *) =
+		s->type == SOCK_DGRAM ? afu_dgram_recv : afu_packet_recv;
+	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->rcvtimeo_ns), impatient = p;
+	struct afu_iter it = {t->iov, t->n, 0};
+	ssize_t n;
+	int err;
+
+	impatient.nonblocking = 1;
+	n = receive(s, th, &it, t->length, m, &impatient);
+	while (__builtin_expect(n == -EAGAIN && !p.nonblocking, 0)) {
+		afu_view_get(s);
+		afu_view_leave(th);
+		it = afu_transfer_at(t, 0);
+		n = receive(s, th, &it, t->length, m, &p);
+		if (n != -ESTALE) {
+			afu_view_put(s);
+			return n;
+		}
+		/* somebody new sends: the socket is looked at afresh */
+		err = afu_view_renew(s);
+		afu_view_put(s);
+		s = err ? NULL : afu_view_enter(th, fd, &err);
+		if (!s)
+			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		it = afu_transfer_at(t, 0);
+		n = receive(s, th, &it, t->length, m, &impatient);
+	}
+	afu_view_leave(th);
+	return n;
+}
+
+static int receive_state(const struct afu_sock *s)
+{
+	if (s->type == SOCK_DGRAM || s->state == AFU_CONNECTED)
+		return 0;
+	return afu_refuse(s->type == SOCK_STREAM ? AFU_CAUSE_NOT_CONNECTED_RECV
+						 : AFU_CAUSE_NOT_CONNECTED_PACKET);
+}
+
+ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_incoming *in)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_receiving plain = {.flags = t->flags}, *m = in ? &in->m : &plain;
+	struct afu_sock *s;
+	ssize_t n;
+	int err;
+
+	s = afu_view_enter(th, fd, &err);
+	if (__builtin_expect(!s, 0))
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	th->sig_norestart = 0;
+	m->flags = t->flags;
+	err = receive_state(s);
+	if (__builtin_expect(err, 0)) {
+		afu_view_leave(th);
+		return err;
+	}
+	if (in) {
+		/* beyond the call: for the sender's name */
+		afu_view_get(s);
+		in->s = s;
+	}
+	if (__builtin_expect(s->type == SOCK_STREAM, 1))
+		n = receive_stream(s, th, t, m);
+	else
+		n = receive_message(fd, s, th, t, m);
+	if (in && n < 0)
+		afu_incoming_end(in);
+	return n;
+}

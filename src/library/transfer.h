@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * One send or receive, once its arguments have been copied and checked: which state the
+ * socket has to be in, how long the call waits, and where a datagram goes.
+ */
+#ifndef AFU_LIBRARY_TRANSFER_H
+#define AFU_LIBRARY_TRANSFER_H
+
+#include "library/address.h"
+#include "library/ancillary.h"
+#include "socket/sock.h"
+
+struct afu_transfer {
+	const struct iovec *iov;
+	size_t n;
+	size_t length; /* of all buffers, bytes */
+	int flags;     /* MSG_* */
+};
+
+struct afu_destination {
+	struct afu_name name;
+	socklen_t length; /* as the caller gave it */
+};
+
+/* The place in the buffers after done bytes. */
+struct afu_iter afu_transfer_at(const struct afu_transfer *t, size_t done);
+struct afu_patience afu_transfer_patience(const struct afu_sock *s, struct afu_thread *th, int flags, int64_t timeout);
+
+/* to, out: or NULL.  Bytes, or the negative errno of a cause. */
+ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu_destination *to,
+			  struct afu_outgoing *out);
+/*
+ * in: or NULL; its view is in use afterwards, if the call succeeded, until afu_incoming_end().
+ * Bytes, or the negative errno of a cause.
+ */
+ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_incoming *in);
+
+/* Of SOCK_DGRAM.  The view is entered, and left on return. */
+ssize_t afu_transfer_datagram(int fd, struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			      const struct afu_destination *to, struct afu_sending *m);
+
+/* Binds the socket automatically if its options ask for that.  The view is in use.  0 or negative errno. */
+int afu_transfer_autobind(struct afu_sock *s);
+/* Looks at the path as connect(2) does; a descriptor of the socket file, or negative errno. */
+int afu_transfer_open(const struct afu_name *name);
+
+#endif

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Data of SOCK_DGRAM.
+ *
+ * Each sender has a ring of its own to each receiver, a flow; nobody but its two ends can
+ * harm it.  A record carries the time at which it was sent, and the receiver takes the oldest
+ * that it sees: that is one order of arrival for all senders, and nobody waits for a
+ * sender that was stopped between drawing a number and delivering.
+ *
+ * A sender's buffer is charged for all its flows together.  A receiver's queue is limited by
+ * the count in its inbox, unless it is connected to the sender.  The count is kept by those
+ * who need not be trusted or alive: the receiver puts it right whenever it finds nothing.
+ */
+#include "socket/sock.h"
+
+#include "base/cause.h"
+#include "base/clock.h"
+
+#include <sys/socket.h>
+
+/* A peek with an offset looks into this many senders' queues in their order. */
+#define MERGED 64
+
+int afu_dgram_ready(const struct afu_sock *s)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+
+	for (unsigned int i = 0; f && i < f->n_in; i++) {
+		if (afu_ring_ready(&f->in[i]->in.ring, f->in[i]->in.rx))
+			return 1;
+	}
+	return 0;
+}
+
+/* Sending. */
+
+static uint32_t own_shut(const struct afu_sock *s)
+{
+	return atomic_load_explicit(&s->ep->shut, memory_order_acquire);
+}
+
+int afu_dgram_admit(struct afu_sock *s, size_t len, const struct afu_sending *m)
+{
+	int err;
+
+	if (len > afu_sock_sndbuf(s) - AFU_MESSAGE_OVERHEAD)
+		return afu_refuse(AFU_CAUSE_MESSAGE_TOO_LONG);
+	err = afu_sock_error(s) ? afu_sock_take_error(s) : 0;
+	if (err)
+		return afu_refuse_as(AFU_CAUSE_DGRAM_PEER_LEFT, err, NULL);
+	if (own_shut(s) & AFU_SIDE_WSHUT)
+		return afu_refuse(AFU_CAUSE_SEND_SHUT);
+	if (afu_sock_unsent(s) >= afu_sock_limit(s))
+		return -EAGAIN;
+	return len > AFU_MESSAGE_MAX ? afu_refuse(AFU_CAUSE_MESSAGE_BEYOND_KERNEL) : 0;
+}
+
+static int buffer_soon(void *arg)
+{
+	const struct afu_sock *s = arg;
+
+	return afu_sock_roomy(s) || (own_shut(s) & AFU_SIDE_WSHUT) || afu_sock_error(s) || afu_sock_stale(s);
+}
+
+/* The sides of the socket's flows, to sleep on. */
+static unsigned int sides_out(const struct afu_flows *f, const struct afu_flow *but, struct afu_side **to)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; f && i < f->n_out && n < AFU_WAIT_MORE; i++) {
+		if (f->out[i] != but)
+			to[n++] = f->out[i]->out.own;
+	}
+	return n;
+}
+
+int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const struct afu_patience *p)
+{
+	struct afu_side *more[AFU_WAIT_MORE];
+	const struct afu_flows *f = afu_sock_flows(s);
+	struct afu_wait w = {.own = s->own,
+			     .more = more,
+			     .n_more = sides_out(f, NULL, more),
+			     .bit = AFU_OUT,
+			     .ready = buffer_soon,
+			     .arg = s,
+			     .deadline = p->deadline,
+			     .sig_seq = p->sig_seq,
+			     .timed = p->timed};
+	int err;
+
+	if (p->nonblocking)
+		return afu_refuse(AFU_CAUSE_SEND_FULL);
+	for (unsigned int i = 0; f && i < f->n_out; i++)
+		afu_sock_set_wake_at(s, &f->out[i]->out);
+	err = afu_sock_await(s, th, &w);
+	if (err == -EAGAIN)
+		return afu_refuse(AFU_CAUSE_SEND_FULL);
+	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
+}
+
+static int32_t queued(const struct afu_flow *flow)
+{
+	/* relaxed: a count that many write */
+	return (int32_t)atomic_load_explicit(&flow->inbox->queued, memory_order_relaxed);
+}
+
+/* Whether the receiver's queue admits one more of this sender's. */
+static int queue_open(const struct afu_flow *flow)
+{
+	return (afu_side_flags(flow->out.peer) & (AFU_SIDE_BACK | AFU_SIDE_CLOSED)) ||
+	       (int32_t)flow->queue_max < 0 || queued(flow) <= (int32_t)flow->queue_max;
+}
+
+/* One message, under the lock. */
+static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter *from, uint32_t n,
+		      struct afu_sending *m)
+{
+	int err;
+
+	/* counted before it is looked at: of two senders to the last place one gives way */
+	atomic_fetch_add_explicit(&flow->inbox->queued, 1, memory_order_relaxed);
+	if (!(afu_side_flags(flow->out.peer) & AFU_SIDE_BACK) && (int32_t)flow->queue_max >= 0 &&
+	    queued(flow) - 1 > (int32_t)flow->queue_max)
+		err = -EAGAIN;
+	else
+		err = afu_record_put(s, &flow->out, from, n, 0, m, afu_charge(SOCK_DGRAM, n));
+	if (err)
+		atomic_fetch_sub_explicit(&flow->inbox->queued, 1, memory_order_relaxed);
+	return err;
+}
+
+ssize_t afu_dgram_put(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow, struct afu_iter *from,
+		      size_t len, struct afu_sending *m)
+{
+	uint32_t there = afu_side_flags(flow->out.peer);
+	int err;
+
+	if (there & AFU_SIDE_ELSEWHERE)
+		return afu_refuse(AFU_CAUSE_DGRAM_PEER_ELSEWHERE);
+	if (there & AFU_SIDE_CLOSED)
+		return -ESHUTDOWN;
+	if (there & AFU_SIDE_RSHUT)
+		return afu_refuse(AFU_CAUSE_DGRAM_PEER_SHUT);
+	afu_publish_cpu(flow->out.own);
+	afu_thread_enter(th);
+	err = afu_sock_lock_tx(s, th);
+	if (!err) {
+		err = put_locked(s, flow, from, (uint32_t)len, m);
+		afu_lock_release(&s->ep->tx_lock, th);
+	}
+	afu_thread_leave(th);
+	if (err)
+		return err == -EFAULT ? afu_refuse(AFU_CAUSE_BAD_POINTER) : err;
+	afu_wake(flow->out.peer, AFU_IN);
+	return (ssize_t)len;
+}
+
+struct opening {
+	struct afu_sock *s;
+	const struct afu_flow *flow;
+};
+
+static int queue_soon(void *arg)
+{
+	const struct opening *o = arg;
+
+	return queue_open(o->flow) || (afu_side_flags(o->flow->out.peer) & AFU_SIDE_ELSEWHERE) ||
+	       (own_shut(o->s) & AFU_SIDE_WSHUT) || afu_sock_error(o->s);
+}
+
+int afu_dgram_await_queue(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
+			  const struct afu_patience *p)
+{
+	struct opening o = {s, flow};
+	struct afu_side *more[] = {s->own};
+	struct afu_wait w = {.own = flow->out.own,
+			     .peer = flow->out.peer,
+			     .more = more,
+			     .n_more = 1,
+			     .bit = AFU_OUT,
+			     .ready = queue_soon,
+			     .arg = &o,
+			     .deadline = p->deadline,
+			     .sig_seq = p->sig_seq,
+			     .timed = p->timed};
+	int err;
+
+	if (p->nonblocking)
+		return afu_refuse(AFU_CAUSE_DGRAM_QUEUE_FULL);
+	atomic_store_explicit(&flow->out.own->wake_at, 0,
+			      memory_order_relaxed); /* the announcement orders it */
+	err = afu_sock_await(s, th, &w);
+	if (err == -EAGAIN)
+		return afu_refuse(AFU_CAUSE_DGRAM_QUEUE_FULL);
+	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
+}
+
+/* Receiving. */
+
+static uint64_t time_of(const struct afu_flow *flow, const struct afu_ring_record *rec)
+{
+	uint64_t words[AFU_RING_WORDS];
+
+	afu_ring_words(&flow->in.ring, rec, words);
+	return words[0];
+}
+
+/* The flow whose first message is the oldest.  NULL: all are empty. */
+static struct afu_flow *oldest(const struct afu_flows *f, struct afu_ring_record *rec)
+{
+	struct afu_flow *best = NULL;
+	uint64_t best_time = 0;
+
+	for (unsigned int i = 0; i < f->n_in; i++) {
+		struct afu_flow *flow = f->in[i];
+		struct afu_ring_record here;
+		uint64_t time;
+
+		if (!afu_ring_ready(&flow->in.ring, flow->in.rx) ||
+		    afu_ring_front(&flow->in.ring, flow->in.rx, &here) <= 0)
+			continue;
+		time = time_of(flow, &here);
+		if (best && time >= best_time)
+			continue;
+		best = flow;
+		best_time = time;
+		*rec = here;
+	}
+	return best;
+}
+
+/* For a peek with an offset: goes through the messages of all flows in their order. */
+static struct afu_flow *oldest_from(const struct afu_flows *f, size_t *skip, struct afu_ring_record *rec)
+{
+	struct afu_ring_record at[MERGED];
+	int there[MERGED];
+	unsigned int n = f->n_in < MERGED ? f->n_in : MERGED;
+
+	for (unsigned int i = 0; i < n; i++)
+		there[i] = afu_ring_front(&f->in[i]->in.ring, f->in[i]->in.rx, &at[i]) > 0;
+	for (;;) {
+		uint64_t best_time = UINT64_MAX;
+		unsigned int best = n;
+
+		for (unsigned int i = 0; i < n; i++) {
+			uint64_t time = there[i] ? time_of(f->in[i], &at[i]) : UINT64_MAX;
+
+			if (time < best_time) {
+				best = i;
+				best_time = time;
+			}
+		}
+		if (best == n)
+			return NULL;
+		if (!afu_record_passed(&at[best], 1, skip)) {
+			*rec = at[best];
+			return f->in[best];
+		}
+		there[best] = afu_ring_next(&f->in[best]->in.ring, &at[best]) > 0;
+	}
+}
+
+/*
+ * Room was made in the queue.  One sender that waits for it is woken, or as many as have the
+ * announcement of a poll: they compete, as in the kernel.
+ */
+static void tell_senders(const struct afu_flows *f, struct afu_flow *from)
+{
+	afu_give_room(&from->in);
+	for (unsigned int i = 0; i < f->n_in; i++) {
+		struct afu_side *side = f->in[i]->in.peer;
+		uint64_t want = atomic_load_explicit(&side->want,
+						     memory_order_relaxed); /* ordered by the fence before */
+
+		if (__builtin_expect(!(want & (AFU_OUT | AFU_WATCH_OUT)), 1) ||
+		    atomic_load_explicit(&side->wake_at, memory_order_relaxed) > f->in[i]->in.rx->released)
+			continue;
+		atomic_fetch_add(&side->rooms, 1);
+		afu_wake_slow(side, want, AFU_OUT);
+	}
+}
+
+static void uncount(struct afu_flow *flow)
+{
+	uint32_t n = atomic_load_explicit(&flow->inbox->queued, memory_order_relaxed);
+
+	/* never below nothing, whatever somebody wrote there */
+	while ((int32_t)n > 0 && !atomic_compare_exchange_weak(&flow->inbox->queued, &n, n - 1))
+		;
+}
+
+/* All flows are empty: what is still counted belongs to senders that died, or lied. */
+static void recount(const struct afu_flows *f)
+{
+	struct afu_inbox *inbox = f->n_in ? f->in[0]->inbox : NULL;
+	uint32_t n = inbox ? atomic_load_explicit(&inbox->queued, memory_order_relaxed) : 0;
+
+	if (__builtin_expect(n != 0, 0))
+		atomic_compare_exchange_strong(&inbox->queued, &n, 0);
+}
+
+/* One look.  The result of the call; -EAGAIN: nothing there; -EBUSY, -EFAULT. */
+static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+		    struct afu_receiving *m)
+{
+	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed);
+	struct afu_flows *f = afu_sock_flows(s);
+	size_t skip = offset > 0 ? (size_t)offset : 0;
+	struct afu_ring_record rec;
+	struct afu_flow *flow;
+	ssize_t n;
+
+	if (!f)
+		return -EAGAIN;
+	afu_thread_enter(th);
+	n = afu_sock_lock_rx(s, th);
+	if (n) {
+		afu_thread_leave(th);
+		return n;
+	}
+	if ((m->flags & MSG_PEEK) && offset >= 0) {
+		flow = oldest_from(f, &skip, &rec);
+	} else {
+		skip = 0;
+		flow = oldest(f, &rec);
+	}
+	if (flow) {
+		n = afu_record_message(s, &flow->in, &rec, skip, to, len, m);
+		m->flow = flow->id;
+		atomic_store_explicit(&f->recent, flow, memory_order_relaxed); /* a hint */
+		if (!(m->flags & MSG_PEEK))
+			uncount(flow);
+	} else {
+		n = -EAGAIN;
+		recount(f);
+	}
+	afu_lock_release(&s->ep->rx_lock, th);
+	if (flow && !(m->flags & MSG_PEEK))
+		tell_senders(f, flow);
+	afu_thread_leave(th);
+	return n;
+}
+
+static uint64_t produced(const struct afu_sock *s)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; f && i < f->n_in; i++)
+		sum += atomic_load_explicit(&f->in[i]->in.ring.mark->produced, memory_order_acquire);
+	return sum;
+}
+
+struct newcomer {
+	struct afu_sock *s;
+	uint64_t produced;
+	int only_new;
+};
+
+static int datagram_soon(void *arg)
+{
+	const struct newcomer *n = arg;
+	const struct afu_sock *s = n->s;
+
+	return (n->only_new ? produced(s) != n->produced : afu_dgram_ready(s)) ||
+	       (own_shut(s) & AFU_SIDE_RSHUT) || afu_sock_error(s) || afu_sock_stale(s);
+}
+
+/* Sleeps on the broker's news and on every flow. */
+static int await_datagram(struct afu_sock *s, struct afu_thread *th, struct newcomer *n,
+			  const struct afu_patience *p)
+{
+	struct afu_side *more[AFU_WAIT_MORE];
+	const struct afu_flows *f = afu_sock_flows(s);
+	const struct afu_flow *recent = f ? atomic_load_explicit(&f->recent, memory_order_relaxed) : NULL;
+	struct afu_wait w = {.own = s->own,
+			     .more = more,
+			     .bit = AFU_IN,
+			     .ready = datagram_soon,
+			     .arg = n,
+			     .deadline = p->deadline,
+			     .sig_seq = p->sig_seq,
+			     .timed = p->timed};
+
+	for (unsigned int i = 0; f && i < f->n_in && w.n_more < AFU_WAIT_MORE; i++) {
+		more[w.n_more++] = f->in[i]->in.own;
+		afu_publish_cpu(f->in[i]->in.own);
+	}
+	w.peer = recent ? recent->in.peer : NULL;
+	if (f && f->n_in > AFU_WAIT_MORE) {
+		/* more senders than words to sleep on: those beyond are looked at by the clock */
+		int64_t slice = afu_clock_deadline(2000000);
+		int err;
+
+		if (slice < w.deadline)
+			w.deadline = slice;
+		err = afu_sock_await(s, th, &w);
+		return err == -EAGAIN && afu_clock_ns() < p->deadline ? 0 : err;
+	}
+	return afu_sock_await(s, th, &w);
+}
+
+ssize_t afu_dgram_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
+		       struct afu_receiving *m, const struct afu_patience *p)
+{
+	struct newcomer newcomer = {.s = s};
+
+	if (m->flags & MSG_OOB)
+		return afu_refuse(AFU_CAUSE_MESSAGE_OOB);
+	newcomer.only_new =
+		(m->flags & MSG_PEEK) && atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed) >= 0;
+	for (;;) {
+		struct afu_iter it = *to;
+		uint32_t shut = own_shut(s);
+		int err = afu_sock_error(s) ? afu_sock_take_error(s) : 0;
+		ssize_t n;
+
+		if (err)
+			return afu_refuse_as(AFU_CAUSE_DGRAM_PEER_LEFT, err, NULL);
+		newcomer.produced = produced(s);
+		n = look(s, th, &it, len, m);
+		if (n >= 0)
+			return n;
+		if (n == -EFAULT)
+			return afu_refuse(AFU_CAUSE_BAD_POINTER);
+		if (n == -EBUSY)
+			err = afu_sock_patient(th, p);
+		else if (p->nonblocking)
+			err = -EAGAIN;
+		else if (shut & AFU_SIDE_RSHUT)
+			return 0;
+		else
+			err = await_datagram(s, th, &newcomer, p);
+		if (err == -EAGAIN)
+			return afu_refuse(AFU_CAUSE_RECV_EMPTY);
+		if (err == -EINTR)
+			return afu_refuse(AFU_CAUSE_INTERRUPTED);
+		if (err)
+			return err;
+		if (!p->nonblocking && afu_sock_stale(s))
+			return -ESTALE; /* the library renews the view and comes again */
+	}
+}
+
+size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th)
+{
+	struct afu_flows *f = afu_sock_flows(s);
+	struct afu_ring_record rec;
+	size_t length = 0;
+
+	if (!f)
+		return 0;
+	afu_thread_enter(th);
+	if (afu_sock_lock_rx(s, th) == 0) {
+		if (oldest(f, &rec))
+			length = rec.length;
+		afu_lock_release(&s->ep->rx_lock, th);
+	}
+	afu_thread_leave(th);
+	return length;
+}
+
+void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th)
+{
+	struct afu_flows *f = afu_sock_flows(s);
+	struct afu_ring_record rec;
+	struct afu_flow *flow;
+
+	if (!f)
+		return;
+	afu_thread_enter(th);
+	if (afu_sock_lock_rx(s, th) == 0) {
+		while ((flow = oldest(f, &rec)) != NULL) {
+			struct afu_receiving none = {0};
+
+			afu_record_note(&flow->in, &rec, &none);
+			afu_ring_take(&flow->in.ring, flow->in.rx, &rec, afu_charge(SOCK_DGRAM, rec.length));
+			uncount(flow);
+			tell_senders(f, flow);
+		}
+		afu_lock_release(&s->ep->rx_lock, th);
+	}
+	afu_thread_leave(th);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * What the three types have in common: the two locks, one record with its words, one
+ * message received, and the waiting.
+ */
+#include "socket/sock.h"
+
+#include "base/cause.h"
+#include "base/clock.h"
+
+#include <sys/socket.h>
+
+int afu_sock_take_error(struct afu_sock *s)
+{
+	_Atomic uint32_t *at =
+		s->state == AFU_CONNECTED && s->type != SOCK_DGRAM ? &s->own->error : &s->ep->error;
+	uint32_t peer_error = atomic_load_explicit(at, memory_order_relaxed); /* taken by the exchange */
+
+	if (!peer_error)
+		return 0;
+	peer_error = atomic_exchange(at, 0);
+	return peer_error < 4096 ? (int)peer_error : ECONNRESET;
+}
+
+uint32_t afu_sock_error(const struct afu_sock *s)
+{
+	/* relaxed: a hint; the exchange decides */
+	return atomic_load_explicit(s->state == AFU_CONNECTED && s->type != SOCK_DGRAM ? &s->own->error
+										       : &s->ep->error,
+				    memory_order_relaxed);
+}
+
+static void recover_out(const struct afu_way_out *way)
+{
+	afu_ring_recover_tx(&way->ring, way->tx);
+	afu_wake(way->peer, AFU_IN);
+}
+
+static void recover_in(const struct afu_way_in *way)
+{
+	afu_ring_recover_rx(&way->ring, way->rx);
+	afu_wake(way->peer, AFU_OUT);
+}
+
+int afu_sock_lock_tx(struct afu_sock *s, struct afu_thread *th)
+{
+	int got = afu_lock_acquire(&s->ep->tx_lock, th);
+
+	if (__builtin_expect(got > 0, 0)) {
+		const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
+
+		if (s->type != SOCK_DGRAM)
+			recover_out(&s->out);
+		for (unsigned int i = 0; f && i < f->n_out; i++)
+			recover_out(&f->out[i]->out);
+	}
+	return got < 0 ? got : 0;
+}
+
+int afu_sock_lock_rx(struct afu_sock *s, struct afu_thread *th)
+{
+	int got = afu_lock_acquire(&s->ep->rx_lock, th);
+
+	if (__builtin_expect(got > 0, 0)) {
+		const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
+
+		if (s->type != SOCK_DGRAM)
+			recover_in(&s->in);
+		for (unsigned int i = 0; f && i < f->n_in; i++)
+			recover_in(&f->in[i]->in);
+	}
+	return got < 0 ? got : 0;
+}
+
+int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p)
+{
+	uint32_t sigs = atomic_load_explicit(&th->sig_seq, memory_order_relaxed); /* this thread's own */
+
+	if (p->nonblocking || afu_clock_ns() >= p->deadline)
+		return -EAGAIN;
+	return sigs != p->sig_seq && (th->sig_norestart || p->timed) ? -EINTR : 0;
+}
+
+int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w)
+{
+	int err = afu_wait(th, w);
+
+	if (err == -ETIMEDOUT)
+		return -EAGAIN;
+	if (err != -ENETDOWN)
+		return err;
+	if (!afu_sock_lost(s)) {
+		w->alone = 1;
+		return 0;
+	}
+	return afu_refuse(AFU_CAUSE_DOMAIN_LOST);
+}
+
+static uint32_t words_of(struct afu_sock *s, const struct afu_way_out *way, uint32_t flags,
+			 const struct afu_sending *m, uint64_t words[AFU_RING_WORDS])
+{
+	uint32_t wants = atomic_load_explicit(&way->peer->wants, memory_order_relaxed), n = 0;
+
+	/* relaxed: a message that crosses a change of the option may go either way, as in the kernel */
+	if (s->type == SOCK_DGRAM || (wants & AFU_WANTS_TIME)) {
+		words[n++] = (uint64_t)afu_clock_ns();
+		flags |= AFU_RECORD_TIME;
+	}
+	if (m->identity) {
+		words[n++] = m->identity;
+		flags |= AFU_RECORD_IDENTITY;
+	}
+	if (m->rights) {
+		words[n++] = ++s->ep->parcels;
+		flags |= AFU_RECORD_RIGHTS;
+	}
+	return flags | n;
+}
+
+/* A receiver that takes no descriptors: bad data are the graver mistake. */
+static int rights_refused(const struct afu_iter *from, uint32_t n)
+{
+	struct afu_iter it = *from;
+	char scratch[4096];
+
+	while (n) {
+		uint32_t part = n < sizeof scratch ? n : (uint32_t)sizeof scratch;
+
+		if (afu_iter_gather(&it, scratch, part))
+			return -EFAULT;
+		n -= part;
+	}
+	return afu_refuse(AFU_CAUSE_RIGHTS_REFUSED);
+}
+
+int afu_record_put(struct afu_sock *s, const struct afu_way_out *way, struct afu_iter *from, uint32_t n,
+		   uint32_t flags, struct afu_sending *m, uint32_t charge)
+{
+	uint64_t words[AFU_RING_WORDS];
+	int err;
+
+	flags = words_of(s, way, flags, m, words);
+	if (__builtin_expect(m->rights != 0, 0)) {
+		if (atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS)
+			return rights_refused(from, n); /* relaxed: as above */
+		err = m->park(m, way, s->ep->parcels);
+		if (err)
+			return err;
+	}
+	return afu_ring_put(&way->ring, way->tx, words, from, n, flags, charge);
+}
+
+void afu_record_note(const struct afu_way_in *way, const struct afu_ring_record *rec, struct afu_receiving *m)
+{
+	uint64_t words[AFU_RING_WORDS];
+	uint32_t n = 0;
+
+	m->spoke = 1;
+	m->has = rec->flags & (AFU_RECORD_TIME | AFU_RECORD_IDENTITY | AFU_RECORD_RIGHTS);
+	if (!m->has)
+		return;
+	afu_ring_words(&way->ring, rec, words);
+	if (m->has & AFU_RECORD_TIME)
+		m->time = words[n++];
+	if (m->has & AFU_RECORD_IDENTITY)
+		m->identity = words[n++];
+	/* a stream's descriptors go with the first byte of their record */
+	if ((m->has & AFU_RECORD_RIGHTS) && !rec->offset && m->unpark)
+		m->unpark(m, way, words[n], (m->flags & MSG_PEEK) != 0);
+}
+
+void afu_peek_back(struct afu_sock *s, size_t n)
+{
+	int32_t offset =
+		atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+
+	if (__builtin_expect(offset > 0, 0))
+		atomic_store_explicit(&s->ep->peek_off, (size_t)offset > n ? offset - (int32_t)n : 0,
+				      memory_order_relaxed);
+}
+
+void afu_peek_on(struct afu_sock *s, size_t n)
+{
+	int32_t offset =
+		atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+
+	if (offset >= 0)
+		atomic_store_explicit(&s->ep->peek_off, offset + (int32_t)n, memory_order_relaxed);
+}
+
+int afu_record_passed(const struct afu_ring_record *rec, int offset_on, size_t *skip)
+{
+	if (!offset_on || *skip < rec->length || !(*skip || (rec->flags & AFU_RECORD_PEEKED)))
+		return 0;
+	*skip -= rec->length;
+	return 1;
+}
+
+ssize_t afu_record_message(struct afu_sock *s, const struct afu_way_in *way, struct afu_ring_record *rec,
+			   size_t skip, struct afu_iter *to, size_t len, struct afu_receiving *m)
+{
+	int peek = (m->flags & MSG_PEEK) != 0;
+	size_t n = rec->length - skip;
+	int err;
+
+	m->full = n;
+	if (n > len) {
+		n = len;
+		m->msg_flags |= MSG_TRUNC;
+	}
+	if (peek && !rec->length)
+		afu_ring_reflag(&way->ring, rec, AFU_RECORD_PEEKED, 0);
+	err = n ? afu_ring_read(&way->ring, rec, (uint32_t)skip, to, (uint32_t)n) : 0;
+	if (!err || !peek)
+		afu_record_note(way, rec, m);
+	if (peek) {
+		if (!err)
+			afu_peek_on(s, n);
+	} else {
+		/* a message that can't be delivered is lost */
+		afu_ring_take(&way->ring, way->rx, rec, afu_charge(s->type, rec->length));
+		afu_peek_back(s, rec->length);
+	}
+	if (err)
+		return err;
+	return (ssize_t)(m->flags & MSG_TRUNC ? m->full : n);
+}
+
+void afu_give_room(const struct afu_way_in *way)
+{
+	uint64_t want;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	want = atomic_load_explicit(&way->peer->want, memory_order_relaxed); /* ordered by the fence */
+	if (__builtin_expect(want & (AFU_OUT | AFU_WATCH_OUT), 0) &&
+	    way->rx->released >= atomic_load_explicit(&way->peer->wake_at, memory_order_relaxed))
+		afu_wake_slow(way->peer, want, AFU_OUT);
+}
+
+/* The bytes of a stream or of all packets; of datagrams, the first one's. */
+static size_t sum_records(struct afu_sock *s)
+{
+	struct afu_ring_record rec;
+	size_t sum = 0;
+
+	for (int found = afu_ring_front(&s->in.ring, s->in.rx, &rec); found > 0;
+	     found = afu_ring_next(&s->in.ring, &rec)) {
+		if (!(rec.flags & AFU_RECORD_SHELL))
+			sum += rec.length - rec.offset;
+	}
+	return sum + s->in.rx->discarded;
+}
+
+size_t afu_sock_unread(struct afu_sock *s, struct afu_thread *th)
+{
+	size_t sum = 0;
+
+	if (s->type == SOCK_DGRAM)
+		return afu_dgram_first(s, th);
+	if (s->state != AFU_CONNECTED)
+		return 0;
+	afu_thread_enter(th);
+	if (afu_sock_lock_rx(s, th) == 0) {
+		sum = sum_records(s);
+		afu_lock_release(&s->ep->rx_lock, th);
+	}
+	afu_thread_leave(th);
+	return sum;
+}
