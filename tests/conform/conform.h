@@ -210,6 +210,60 @@ void expect_text(int fd, const char *file, int line, const char *text);
 void expect_ready(const char *file, int line, const char *text, int fd, int want);
 #define READY(fd, bits) expect_ready(HERE, #fd, (fd), (bits))
 
+/* Messages: what cases on datagram and seqpacket sockets share. */
+
+/* A body run on one kind of pair. */
+#define CASE_AS(name, kind, case_flags, run, type)                                                           \
+	CASE(name##_##kind, case_flags)                                                                      \
+	{                                                                                                    \
+		run(type, name##_on);                                                                        \
+	}
+/* Two datagram sockets that are each other's peer: a socketpair, and two with names. */
+#define CASE_ON_DGRAM(name, case_flags)                                                                      \
+	static void name##_on(int sv[2]);                                                                    \
+	CASE_AS(name, dgram_pair, case_flags, run_on_pair, SOCK_DGRAM)                                       \
+	CASE_AS(name, dgram_named, case_flags, run_on_named, SOCK_DGRAM)                                     \
+	static void name##_on(int sv[2])
+/* As CASE_ON_ENDS. */
+#define CASE_ON_SEQPACKET(name, case_flags)                                                                  \
+	static void name##_on(int sv[2]);                                                                    \
+	CASE_AS(name, seqpacket_pair, case_flags, run_on_pair, SOCK_SEQPACKET)                               \
+	CASE_AS(name, seqpacket_connected, case_flags, run_on_connection, SOCK_SEQPACKET)                    \
+	static void name##_on(int sv[2])
+/* What messages are to both: all four. */
+#define CASE_ON_MESSAGES(name, case_flags)                                                                   \
+	static void name##_on(int sv[2]);                                                                    \
+	CASE_AS(name, dgram_pair, case_flags, run_on_pair, SOCK_DGRAM)                                       \
+	CASE_AS(name, dgram_named, case_flags, run_on_named, SOCK_DGRAM)                                     \
+	CASE_AS(name, seqpacket_pair, case_flags, run_on_pair, SOCK_SEQPACKET)                               \
+	CASE_AS(name, seqpacket_connected, case_flags, run_on_connection, SOCK_SEQPACKET)                    \
+	static void name##_on(int sv[2])
+
+/* Two bound datagram sockets, each connected to the other. */
+void unix_named(int type, int sv[2]);
+void run_on_named(int type, void (*body)(int sv[2]));
+/* connect() to AF_UNSPEC. */
+void dissolve(int fd);
+/* Never block: the result of sendto() and of send() of a text. */
+ssize_t send_to(int fd, const struct name *to, const char *text);
+ssize_t tell(int fd, const char *text);
+/* Sends messages of n bytes until EAGAIN; how many.  Without a name to the peer. */
+int fill_messages(int fd, const struct name *to, size_t n);
+/* Receives messages until EAGAIN; how many. */
+int take_messages(int fd);
+/* The case is about the default limits of the kernel, or is skipped. */
+void need_default_queue(void);
+void need_default_buffer(int fd);
+/* The next message is exactly this text, and is there. */
+void expect_message(int fd, const char *file, int line, const char *text);
+#define MESSAGE(fd, text) expect_message(fd, HERE, text)
+/* The same, from a sender with this name, or from an unnamed one (NULL). */
+void expect_message_from(int fd, const char *file, int line, const char *text, const struct name *from);
+#define MESSAGE_FROM(fd, text, from) expect_message_from(fd, HERE, text, from)
+/* An edge-triggered epoll instance, and the bits of its next edge, 0 if there was none. */
+int watch_edges(int fd, uint32_t events);
+uint32_t next_edge(int ep);
+
 /* Threads: one call in a thread of its own. */
 
 struct actor {
@@ -230,6 +284,7 @@ struct actor {
 void actor_start(struct actor *a, long (*run)(struct actor *));
 void start_recv(struct actor *a, int fd, void *buf, size_t n, int flags);
 void start_send(struct actor *a, int fd, const void *buf, size_t n, int flags);
+void start_send_to(struct actor *a, int fd, const struct name *to, const char *text);
 void start_accept(struct actor *a, int fd);
 void start_connect(struct actor *a, int fd, const struct name *name);
 void start_poll(struct actor *a, struct pollfd *fds, nfds_t n, int timeout_ms);
