@@ -591,3 +591,98 @@ CASE(dgram_end_of_a_pair_may_bind, 0)
 	OK(close(sv[0]));
 	OK(close(sv[1]));
 }
+
+CASE(dgram_end_of_a_pair_sends_elsewhere, 0)
+{
+	struct name a = abstract_name("a");
+	int sv[2], r = bound_to(SOCK_DGRAM, &a);
+
+	unix_pair(SOCK_DGRAM, sv);
+	EQ(send_to(sv[0], &a, "elsewhere"), 9);
+	EQ(tell(sv[0], "peer"), 4);
+	MESSAGE_FROM(r, "elsewhere", NULL);
+	MESSAGE_FROM(sv[1], "peer", NULL);
+	OK(close(r));
+	OK(close(sv[0]));
+	OK(close(sv[1]));
+}
+
+CASE(dgram_abstract_name_of_nothing_but_nul, 0)
+{
+	struct name one = bytes_name("\0", 1), two = bytes_name("\0\0", 2);
+	int s = unix_socket(SOCK_DGRAM), r = unix_socket(SOCK_DGRAM);
+
+	/* A legal name, and there is one of it for the whole system. */
+	if (bind(r, NAME(&one)) < 0)
+		SKIP("another program has the name of one NUL");
+	FAILS(send_to(s, &two, "x"), ECONNREFUSED);
+	EQ(send_to(s, &one, "x"), 1);
+	MESSAGE(r, "x");
+	EQ(send_to(r, &one, "y"), 1);
+	MESSAGE_FROM(r, "y", &one);
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE(dgram_path_without_permission, 0)
+{
+	struct name p = path_name("p"), a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &p), q = bound_to(SOCK_DGRAM, &a), s = unix_socket(SOCK_DGRAM);
+
+	if (geteuid())
+		SKIP("needs to be root, to become somebody else");
+	EQ(chmod(".", 0755), 0);
+	EQ(chmod("p", 0755), 0);
+	EQ(seteuid(65534), 0);
+	FAILS(send_to(s, &p, "x"), EACCES);
+	FAILS(connect(s, NAME(&p)), EACCES);
+	/* Abstract names are open to all. */
+	EQ(send_to(s, &a, "x"), 1);
+	EQ(seteuid(0), 0);
+	EQ(chmod("p", 0722), 0);
+	EQ(seteuid(65534), 0);
+	EQ(send_to(s, &p, "y"), 1);
+	EQ(seteuid(0), 0);
+	MESSAGE(q, "x");
+	MESSAGE(r, "y");
+	OK(close(r));
+	OK(close(q));
+	OK(close(s));
+	EQ(unlink("p"), 0);
+}
+
+CASE(dgram_permission_is_asked_at_connect_only, 0)
+{
+	struct name p = path_name("p");
+	int r = bound_to(SOCK_DGRAM, &p), s = connect_to(SOCK_DGRAM, &p);
+
+	if (geteuid())
+		SKIP("needs to be root, to become somebody else");
+	EQ(chmod("p", 0), 0);
+	EQ(seteuid(65534), 0);
+	EQ(tell(s, "x"), 1);
+	FAILS(send_to(s, &p, "x"), EACCES);
+	EQ(seteuid(0), 0);
+	MESSAGE(r, "x");
+	OK(close(r));
+	OK(close(s));
+	EQ(unlink("p"), 0);
+}
+
+CASE(dgram_relative_path_after_chdir, 0)
+{
+	struct name p = path_name("p"), up = path_name("../p");
+	int r = bound_to(SOCK_DGRAM, &p), s = unix_socket(SOCK_DGRAM);
+
+	EQ(mkdir("d", 0755), 0);
+	EQ(chdir("d"), 0);
+	FAILS(send_to(s, &p, "x"), ENOENT);
+	EQ(send_to(s, &up, "y"), 1);
+	EQ(chdir(".."), 0);
+	EQ(send_to(s, &p, "z"), 1);
+	MESSAGE(r, "y");
+	MESSAGE(r, "z");
+	OK(close(r));
+	OK(close(s));
+	EQ(rmdir("d") | unlink("p"), 0);
+}

@@ -536,3 +536,40 @@ CASE(dgram_peer_credentials, 0)
 	OK(close(sv[0]));
 	OK(close(sv[1]));
 }
+
+CASE(dgram_order_control_then_oob_and_address, 0)
+{
+	union {
+		struct cmsghdr c;
+		char bytes[64];
+	} control = {.c = {.cmsg_len = 3, .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	struct iovec iov = {(char[]){'x'}, 1};
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	int fd = unix_socket(SOCK_DGRAM);
+
+	FAILS(sendmsg(fd, &m, MSG_OOB), EINVAL);
+	OK(shutdown(fd, SHUT_WR));
+	FAILS(sendmsg(fd, &m, 0), EINVAL);
+	/* Too short for one header it is no control message at all. */
+	m.msg_controllen = sizeof control.c - 1;
+	FAILS(sendmsg(fd, &m, MSG_OOB), EOPNOTSUPP);
+	OK(close(fd));
+}
+
+CASE(dgram_bad_descriptors, 0)
+{
+	struct name a = abstract_name("a");
+	int p[2];
+
+	EQ(pipe(p), 0);
+	FAILS(sendto(-1, "x", 1, 0, NAME(&a)), EBADF);
+	FAILS(sendto(p[1], "x", 1, 0, NAME(&a)), ENOTSOCK);
+	FAILS(sendto(p[1], "x", 1, 0, bad_pointer(), 129), ENOTSOCK);
+	FAILS(recv(p[0], (char[1]){0}, 1, 0), ENOTSOCK);
+	/* connect() alone looks at the address first. */
+	FAILS(connect(p[0], bad_pointer(), 129), EINVAL);
+	FAILS(bind(p[0], bad_pointer(), 129), ENOTSOCK);
+	close(p[0]);
+	close(p[1]);
+}

@@ -497,3 +497,93 @@ CASE(dgram_no_end_of_file, 0)
 	RETURNS(&t, 0);
 	OK(close(sv[0]));
 }
+
+CASE(dgram_purge_frees_a_strangers_buffer, 0)
+{
+	struct name a = abstract_name("a"), b = abstract_name("b");
+	int r = bound_to(SOCK_DGRAM, &a), one = bound_to(SOCK_DGRAM, &b), s = unix_socket(SOCK_DGRAM);
+	int used = -1;
+
+	EQ(send_to(s, &a, "x"), 1);
+	OK(ioctl(s, TIOCOUTQ, &used));
+	EQ(used, 768);
+	OK(connect(r, NAME(&b)));
+	dissolve(r);
+	OK(ioctl(s, TIOCOUTQ, &used));
+	EQ(used, 0);
+	OK(close(r));
+	OK(close(one));
+	OK(close(s));
+}
+
+CASE_ON_DGRAM(dgram_last_close_frees_the_senders_buffer, 0)
+{
+	int used = -1, copy = OK(dup(sv[1]));
+
+	EQ(tell(sv[0], "unread"), 6);
+	close_end(&sv[1]);
+	OK(ioctl(sv[0], TIOCOUTQ, &used));
+	EQ(used, 768);
+	OK(close(copy));
+	OK(ioctl(sv[0], TIOCOUTQ, &used));
+	EQ(used, 0);
+}
+
+CASE_ON_DGRAM(dgram_leaving_a_dead_peer_purges, 0)
+{
+	EQ(tell(sv[1], "lost"), 4);
+	close_end(&sv[1]);
+	dissolve(sv[0]);
+	EMPTY(sv[0]);
+	EQ(get_int_option(sv[0], SO_ERROR), 0);
+}
+
+CASE(dgram_leaving_oneself_purges, 0)
+{
+	struct name a = abstract_name("a");
+	int s = bound_to(SOCK_DGRAM, &a);
+
+	OK(connect(s, NAME(&a)));
+	EQ(tell(s, "lost"), 4);
+	dissolve(s);
+	EMPTY(s);
+	/* It was its own peer no longer when the question came up. */
+	READY(s, POLLOUT);
+	EQ(get_int_option(s, SO_ERROR), 0);
+	OK(close(s));
+}
+
+CASE(dgram_no_ring_of_three, 0)
+{
+	struct name n[3] = {abstract_name("0"), abstract_name("1"), abstract_name("2")};
+	int s[3];
+
+	for (int i = 0; i < 3; i++)
+		s[i] = bound_to(SOCK_DGRAM, &n[i]);
+	OK(connect(s[0], NAME(&n[1])));
+	OK(connect(s[1], NAME(&n[2])));
+	/* Who is connected elsewhere cannot be connected to, nor sent to. */
+	FAILS(connect(s[2], NAME(&n[0])), EPERM);
+	FAILS(tell(s[0], "x"), EPERM);
+	EQ(tell(s[1], "y"), 1);
+	MESSAGE_FROM(s[2], "y", &n[1]);
+	for (int i = 0; i < 3; i++)
+		OK(close(s[i]));
+}
+
+CASE(dgram_pending_error_survives_connect, 0)
+{
+	struct name a = abstract_name("a");
+	int sv[2], r = bound_to(SOCK_DGRAM, &a);
+
+	unix_pair(SOCK_DGRAM, sv);
+	EQ(tell(sv[0], "unread"), 6);
+	dissolve(sv[1]);
+	OK(connect(sv[0], NAME(&a)));
+	FAILS(tell(sv[0], "x"), ECONNRESET);
+	EQ(tell(sv[0], "y"), 1);
+	MESSAGE(r, "y");
+	OK(close(r));
+	OK(close(sv[0]));
+	OK(close(sv[1]));
+}

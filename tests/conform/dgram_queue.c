@@ -430,3 +430,86 @@ CASE(queue_waits_for_the_buffer_first, 0)
 	OK(close(q));
 	OK(close(s));
 }
+
+CASE(queue_limits_an_end_of_a_pair_that_was_left, 0)
+{
+	int sv[2];
+
+	need_default_queue();
+	unix_pair(SOCK_DGRAM, sv);
+	dissolve(sv[0]);
+	EQ(fill_messages(sv[1], NULL, 1), QUEUE);
+	READY(sv[1], 0);
+	OK(close(sv[0]));
+	OK(close(sv[1]));
+}
+
+CASE(queue_of_a_friend_longer_than_the_limit, 0)
+{
+	struct name a = abstract_name("a"), b = abstract_name("b");
+	int r = bound_to(SOCK_DGRAM, &a), s = bound_to(SOCK_DGRAM, &b);
+
+	need_default_queue();
+	OK(connect(r, NAME(&b)));
+	for (int i = 0; i < 20; i++)
+		EQ(send_to(s, &a, "x"), 1);
+	/* No purge, since the new peer is the old one; and still no limit. */
+	OK(connect(r, NAME(&b)));
+	EQ(send_to(s, &a, "y"), 1);
+	EQ(take_messages(r), 21);
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE(queue_blocked_sender_and_a_receiver_that_connects_to_it, 0)
+{
+	struct name a = abstract_name("a"), b = abstract_name("b");
+	int r = bound_to(SOCK_DGRAM, &a), s = bound_to(SOCK_DGRAM, &b);
+	struct actor t;
+
+	fill_messages(s, &a, 1);
+	start_send_to(&t, s, &a, "late");
+	BLOCKED(&t);
+	OK(connect(r, NAME(&b)));
+	/* Others need not wait any more; the sleeper is told with the next receive. */
+	EQ(send_to(s, &a, "next"), 4);
+	EQ(recv(r, (char[1]){0}, 1, 0), 1);
+	RETURNS(&t, 4);
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE(queue_blocked_sender_is_interrupted_and_sent_nothing, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = unix_socket(SOCK_DGRAM), used = -1, before = -1;
+	struct actor t;
+
+	count_signal(SIGUSR1, 0);
+	fill_messages(s, &a, 1);
+	OK(ioctl(s, TIOCOUTQ, &before));
+	start_send_to(&t, s, &a, "never");
+	BLOCKED(&t);
+	interrupt_until_done(&t, SIGUSR1);
+	RETURNS_ERROR(&t, EINTR);
+	OK(ioctl(s, TIOCOUTQ, &used));
+	EQ(used, before);
+	EQ(take_messages(r), before / 768);
+	EMPTY(r);
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE(queue_refused_message_is_not_charged, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = unix_socket(SOCK_DGRAM), used = -1, before = -1;
+
+	fill_messages(s, &a, 1);
+	OK(ioctl(s, TIOCOUTQ, &before));
+	FAILS(send_to(s, &a, "x"), EAGAIN);
+	OK(ioctl(s, TIOCOUTQ, &used));
+	EQ(used, before);
+	OK(close(r));
+	OK(close(s));
+}

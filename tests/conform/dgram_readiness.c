@@ -486,3 +486,87 @@ CASE(dgram_level_triggered, 0)
 	OK(close(r));
 	OK(close(s));
 }
+
+static long wait_on_epoll(struct actor *a)
+{
+	return epoll_wait(a->fd, a->buf, 1, -1);
+}
+
+CASE(dgram_epoll_waits_for_a_message, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = unix_socket(SOCK_DGRAM), ep = watch_edges(r, EPOLLIN);
+	struct epoll_event ev = {0};
+	struct actor t = {.fd = ep, .buf = &ev};
+
+	actor_start(&t, wait_on_epoll);
+	BLOCKED(&t);
+	EQ(send_to(s, &a, "x"), 1);
+	RETURNS(&t, 1);
+	EQ(ev.events, EPOLLIN);
+	OK(close(ep));
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE(dgram_epoll_waits_for_room_in_the_peers_queue, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = connect_to(SOCK_DGRAM, &a);
+
+	fill_messages(s, NULL, 1);
+	int ep = watch_edges(s, EPOLLOUT);
+	struct epoll_event ev = {0};
+	struct actor t = {.fd = ep, .buf = &ev};
+	actor_start(&t, wait_on_epoll);
+	BLOCKED(&t);
+	EQ(recv(r, (char[1]){0}, 1, 0), 1);
+	RETURNS(&t, 1);
+	EQ(ev.events, EPOLLOUT);
+	OK(close(ep));
+	OK(close(r));
+	OK(close(s));
+}
+
+static long wait_on_select(struct actor *a)
+{
+	fd_set w;
+
+	FD_ZERO(&w);
+	FD_SET(a->fd, &w);
+	return select(a->fd + 1, NULL, &w, NULL, NULL);
+}
+
+CASE(dgram_select_waits_for_room_in_the_peers_queue, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = connect_to(SOCK_DGRAM, &a);
+	struct actor t = {.fd = s};
+
+	fill_messages(s, NULL, 1);
+	actor_start(&t, wait_on_select);
+	BLOCKED(&t);
+	EQ(recv(r, (char[1]){0}, 1, 0), 1);
+	RETURNS(&t, 1);
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE(dgram_epoll_oneshot, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = unix_socket(SOCK_DGRAM), ep = OK(epoll_create1(EPOLL_CLOEXEC));
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLONESHOT};
+
+	OK(epoll_ctl(ep, EPOLL_CTL_ADD, r, &ev));
+	EQ(send_to(s, &a, "1"), 1);
+	EQ(epoll_wait(ep, &ev, 1, 0), 1);
+	EQ(send_to(s, &a, "2"), 1);
+	EQ(epoll_wait(ep, &ev, 1, 0), 0);
+	ev.events = EPOLLIN;
+	OK(epoll_ctl(ep, EPOLL_CTL_MOD, r, &ev));
+	EQ(epoll_wait(ep, &ev, 1, 0), 1);
+	OK(close(ep));
+	OK(close(r));
+	OK(close(s));
+}

@@ -343,3 +343,43 @@ CASE_ON_DGRAM(message_blocked_sender_and_a_closing_peer_dgram, 0)
 	RETURNS_ERROR(&t, ECONNREFUSED);
 	FAILS(tell(sv[0], "x"), ENOTCONN);
 }
+
+CASE_ON_MESSAGES(message_too_large_for_any_buffer, 0)
+{
+	static char huge[4263617];
+	int size = 8000000;
+
+	if (setsockopt(sv[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
+		SKIP("needs CAP_NET_ADMIN, for a send buffer without a limit");
+	FAILS(send(sv[0], huge, 4263617, MSG_DONTWAIT), ENOBUFS);
+	EMPTY(sv[1]);
+	EQ(send(sv[0], huge, 4263616, MSG_DONTWAIT), 4263616);
+	EQ(recv(sv[1], huge, 1, MSG_TRUNC), 4263616);
+}
+
+CASE_ON_DGRAM(message_sender_out_of_time_while_the_peer_is_shut, 0)
+{
+	fill_messages(sv[0], NULL, 1000);
+	OK(shutdown(sv[1], SHUT_RD));
+	/* The buffer is looked at before the peer. */
+	FAILS(tell(sv[0], "x"), EAGAIN);
+	set_time_option(sv[0], SO_SNDTIMEO, 30);
+	FAILS(send(sv[0], "x", 1, 0), EAGAIN);
+}
+
+CASE_ON_MESSAGES(message_refused_is_not_charged, 0)
+{
+	FAILS(send(sv[0], bad_pointer(), 10, 0), EFAULT);
+	EQ(ioctl_value(sv[0], SIOCOUTQ), 0);
+	OK(shutdown(sv[1], SHUT_RD));
+	FAILS(tell(sv[0], "x"), EPIPE);
+	EQ(ioctl_value(sv[0], SIOCOUTQ), 0);
+}
+
+CASE_ON_MESSAGES(message_charge_outlives_the_sender, 0)
+{
+	EQ(tell(sv[0], "one"), 3);
+	close_end(&sv[0]);
+	EQ(ioctl_value(sv[1], SIOCOUTQ), 0);
+	MESSAGE(sv[1], "one");
+}
