@@ -181,7 +181,8 @@ struct sending {
 	uint64_t flow; /* where the address leads; 0: not known yet */
 };
 
-enum { AGAIN = 1 };
+/* No result of a call. */
+enum { AGAIN = -100000 };
 
 /* Outside the view: waits, or asks.  AGAIN, or what ends the call. */
 static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
