@@ -105,7 +105,7 @@ enum afu_cause afu_connection_listen(struct call *c)
 
 		if (cause)
 			return cause;
-		atomic_store(&s->events->side[0].flags, (uint32_t)c->req->arg[1] & AFU_SIDE_RSHUT);
+		atomic_store(&s->events->side[0].flags, (uint32_t)c->req->arg[1] & (AFU_SIDE_RSHUT | AFU_SIDE_WSHUT));
 		s->shut_read = (c->req->arg[1] & AFU_SIDE_RSHUT) != 0;
 		s->state = AFU_LISTENING;
 		afu_store_state(s);

@@ -102,8 +102,8 @@ static void free_flow(struct flow *f)
 	free(f);
 }
 
-/* Changes what the sender is told of the receiver, and wakes it. */
-static void tell_sender(const struct flow *f, uint32_t set, uint32_t clear)
+/* Changes what the sender is told of the receiver. */
+static void tell_sender(const struct flow *f, uint32_t set, uint32_t clear, int wake)
 {
 	struct afu_channel *ch;
 
@@ -111,7 +111,12 @@ static void tell_sender(const struct flow *f, uint32_t set, uint32_t clear)
 		return;
 	atomic_fetch_and(&ch->side[RECEIVER].flags, ~clear);
 	atomic_fetch_or(&ch->side[RECEIVER].flags, set);
-	afu_kick(&ch->side[SENDER]);
+	if (wake) {
+		/* whoever waited for room sees an edge */
+		if (atomic_load(&ch->side[SENDER].want) & (AFU_OUT | AFU_WATCH_OUT))
+			atomic_fetch_add(&ch->side[SENDER].rooms, 1);
+		afu_kick(&ch->side[SENDER]);
+	}
 	afu_channel_unmap(ch, 0);
 }
 
@@ -134,7 +139,8 @@ static void retell(struct bsock *s)
 	{
 		if (f->from)
 			tell_sender(f, relation(s, f->from),
-				    (AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE) & ~relation(s, f->from));
+				    (AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE) & ~relation(s, f->from),
+				    relation(s, f->from) == AFU_SIDE_BACK);
 	}
 }
 
@@ -468,7 +474,7 @@ static void close_in(struct flow *f)
 {
 	struct bsock *from = f->from;
 
-	tell_sender(f, AFU_SIDE_CLOSED, AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE);
+	tell_sender(f, AFU_SIDE_CLOSED, AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE, 1);
 	leave_receiver(f);
 	if (!from) {
 		free_flow(f);

@@ -26,7 +26,7 @@ enum afu_op {
 	AFU_OP_BIND_BEGIN,   /* socket */
 	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
 	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind */
-	AFU_OP_LISTEN,       /* socket; arg 0: backlog, arg 1: AFU_SIDE_RSHUT if it was shut before.  Reply: fd: channel */
+	AFU_OP_LISTEN,       /* socket; arg 0: backlog, arg 1: AFU_SIDE_*SHUT if it was shut before.  Reply: fd: channel */
 	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; data: abstract address, or fd: O_PATH.  Reply: arg 0: state; fd: channel */
 	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
 	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */

@@ -45,13 +45,20 @@ int afu_incoming_name(struct afu_incoming *in, struct sockaddr *addr, socklen_t 
 	struct afu_flow *flow = NULL;
 	uint8_t name[128];
 	uint32_t length = 0;
+	socklen_t room;
 
 	if (s->type == SOCK_DGRAM)
 		flow = in->m.spoke ? afu_flows_find(afu_sock_flows(s), in->m.flow) : NULL;
 	if (in->m.spoke && (flow || s->type != SOCK_DGRAM) && afu_known_name(s, flow, name, &length) < 0)
 		length = 0;
-	if (!length)
+	if (!length) {
+		/* the buffer is not touched, but the length is looked at */
+		if (afu_copy(&room, len, sizeof room))
+			return afu_refuse(AFU_CAUSE_BAD_POINTER);
+		if ((int)room < 0)
+			return afu_refuse(AFU_CAUSE_ADDRESS_LENGTH);
 		return afu_copy(len, &none, sizeof none) ? afu_refuse(AFU_CAUSE_BAD_POINTER) : 0;
+	}
 	return afu_name_write(name, length, addr, len);
 }
 

@@ -132,8 +132,9 @@ static ssize_t vectored(int fd, const struct iovec *user, int n, int writing)
 	err = read_vector(iov, user, (size_t)n, &t);
 	if (err)
 		return err;
+	/* a vector of nothing stops short of the socket */
 	if (writing)
-		return afu_transfer_send(fd, &t, NULL, NULL);
+		return t.length ? afu_transfer_send(fd, &t, NULL, NULL) : 0;
 	return t.length ? afu_transfer_receive(fd, &t, NULL) : 0;
 }
 
@@ -312,6 +313,9 @@ int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 		return (int)afu_return(afu_sys(SYS_recvmmsg, fd, msgs, n, flags, timeout));
 	if ((unsigned int)flags & COMPAT_FLAG)
 		return (int)afu_return(afu_refuse(AFU_CAUSE_MESSAGE_FLAGS));
+	got = afu_transfer_error(fd);
+	if (got)
+		return (int)afu_return(got);
 	if (timeout) {
 		if (afu_copy(&left, timeout, sizeof left))
 			return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
@@ -332,6 +336,9 @@ int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 			break;
 		}
 	}
+	/* what ended the call after a message is told with the next one */
+	if (done && got < 0 && got != -EAGAIN && got != -EINTR)
+		afu_transfer_keep_error(fd, (int)-got);
 	if (timeout) {
 		int64_t rest = deadline - afu_clock_ns();
 

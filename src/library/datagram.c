@@ -173,12 +173,12 @@ static int readable(const struct afu_transfer *t)
 
 /* One attempt at one destination. */
 struct sending {
-	int fd;
 	const struct afu_transfer *t;
 	const struct afu_destination *to;
 	struct afu_sending *m;
 	struct afu_patience p;
 	uint64_t flow; /* where the address leads; 0: not known yet */
+	int admitted;  /* what precedes the destination was looked at */
 };
 
 /* No result of a call. */
@@ -223,7 +223,7 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 {
 	struct afu_flows *f = afu_sock_flows(s);
 	struct afu_iter it = {c->t->iov, c->t->n, 0};
-	ssize_t n = afu_dgram_admit(s, c->t->length, c->m);
+	ssize_t n = c->admitted ? 0 : afu_dgram_admit(s, c->t->length, c->m);
 
 	*flow = NULL;
 	if (n == -EAGAIN) {
@@ -232,6 +232,7 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 	}
 	if (n)
 		return n;
+	c->admitted = 1;
 	if (c->to) {
 		*flow = c->flow ? afu_flows_find(f, c->flow) : NULL;
 		*why = 0;
@@ -250,12 +251,12 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 	return n;
 }
 
-ssize_t afu_transfer_datagram(int fd, struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			      const struct afu_destination *to, struct afu_sending *m)
 {
-	struct sending c = {fd, t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0};
+	struct sending c = {t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0, 0};
 	struct afu_destination checked;
-	int err = 0;
+	int err = 0, used = 0;
 
 	if (t->flags & MSG_OOB)
 		err = afu_refuse(AFU_CAUSE_MESSAGE_OOB);
@@ -273,18 +274,19 @@ ssize_t afu_transfer_datagram(int fd, struct afu_sock *s, struct afu_thread *th,
 		int why = 0;
 		ssize_t n = attempt(&c, s, th, &flow, &why);
 
-		if (__builtin_expect(n != AGAIN, 1)) {
-			afu_view_leave(th);
-			return n;
-		}
-		afu_view_get(s);
+		if (__builtin_expect(n == AGAIN && !used++, 0))
+			afu_view_get(s);
 		afu_view_leave(th);
-		n = beyond(&c, s, th, flow, why);
-		afu_view_put(s);
-		if (n != AGAIN)
-			return n;
-		s = afu_view_enter(th, fd, &err);
-		if (!s)
-			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		if (n == AGAIN)
+			n = beyond(&c, s, th, flow, why);
+		if (n == AGAIN) {
+			err = afu_view_reenter(th, s);
+			if (!err)
+				continue;
+			n = err;
+		}
+		if (used)
+			afu_view_put(s);
+		return n;
 	}
 }

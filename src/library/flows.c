@@ -154,8 +154,7 @@ static void retire(struct afu_sock *s, struct afu_flows *f, struct afu_flow *flo
 		f->past_in += atomic_load_explicit(&flow->in.ring.mark->produced, memory_order_relaxed);
 	if (flow->roles & AFU_FLOW_OUT)
 		f->past_out += atomic_load_explicit(&flow->out.ring.head->released, memory_order_relaxed) +
-			       atomic_load_explicit(&flow->out.own->rooms, memory_order_relaxed) +
-			       atomic_load_explicit(&flow->out.own->kicks, memory_order_relaxed);
+			       atomic_load_explicit(&flow->out.own->rooms, memory_order_relaxed);
 	flow->next = s->old_flow;
 	s->old_flow = flow;
 }

@@ -187,7 +187,7 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 	}
 	if (s->type == SOCK_SEQPACKET)
 		return send_packet(s, th, t, m);
-	return afu_transfer_datagram(fd, s, th, t, to, m);
+	return afu_transfer_datagram(s, th, t, to, m);
 }
 
 /* How much a stream's read waits for. */
@@ -229,7 +229,7 @@ static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const s
 	return n + more;
 }
 
-static ssize_t receive_message(int fd, struct afu_sock *s, struct afu_thread *th,
+static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th,
 			       const struct afu_transfer *t, struct afu_receiving *m)
 {
 	ssize_t (*receive)(struct afu_sock *, struct afu_thread *, struct afu_iter *, size_t,
@@ -242,26 +242,20 @@ static ssize_t receive_message(int fd, struct afu_sock *s, struct afu_thread *th
 
 	impatient.nonblocking = 1;
 	n = receive(s, th, &it, t->length, m, &impatient);
-	while (__builtin_expect(n == -EAGAIN && !p.nonblocking, 0)) {
-		afu_view_get(s);
+	if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
+		afu_view_leave(th);
+		return n;
+	}
+	afu_view_get(s);
+	do {
 		afu_view_leave(th);
 		it = afu_transfer_at(t, 0);
 		n = receive(s, th, &it, t->length, m, &p);
-		if (n != -ESTALE) {
-			afu_view_put(s);
-			return n;
-		}
 		/* somebody new sends: the socket is looked at afresh */
-		err = afu_view_renew(s);
-		afu_view_put(s);
-		s = err ? NULL : afu_view_enter(th, fd, &err);
-		if (!s)
-			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
-		it = afu_transfer_at(t, 0);
-		n = receive(s, th, &it, t->length, m, &impatient);
-	}
-	afu_view_leave(th);
-	return n;
+		err = n == -ESTALE ? afu_view_reenter(th, s) : 0;
+	} while (n == -ESTALE && !err);
+	afu_view_put(s);
+	return err ? err : n;
 }
 
 static int receive_state(const struct afu_sock *s)
@@ -298,8 +292,39 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 	if (__builtin_expect(s->type == SOCK_STREAM, 1))
 		n = receive_stream(s, th, t, m);
 	else
-		n = receive_message(fd, s, th, t, m);
+		n = receive_message(s, th, t, m);
 	if (in && n < 0)
 		afu_incoming_end(in);
 	return n;
+}
+
+int afu_transfer_error(int fd)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	int err, type;
+
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	type = s->type;
+	err = afu_sock_error(s) ? afu_sock_take_error(s) : 0;
+	afu_view_leave(th);
+	if (!err)
+		return 0;
+	return afu_refuse_as(type == SOCK_DGRAM ? AFU_CAUSE_DGRAM_PEER_LEFT : AFU_CAUSE_PEER_RESET, err, NULL);
+}
+
+void afu_transfer_keep_error(int fd, int error)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	int err;
+
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return;
+	atomic_store(s->state == AFU_CONNECTED && s->type != SOCK_DGRAM ? &s->own->error : &s->ep->error,
+		     (uint32_t)error);
+	afu_view_leave(th);
 }

@@ -36,8 +36,12 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
  */
 ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_incoming *in);
 
+/* The pending error, taken away, as a refusal; 0.  And setting one. */
+int afu_transfer_error(int fd);
+void afu_transfer_keep_error(int fd, int error);
+
 /* Of SOCK_DGRAM.  The view is entered, and left on return. */
-ssize_t afu_transfer_datagram(int fd, struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			      const struct afu_destination *to, struct afu_sending *m);
 
 /* Binds the socket automatically if its options ask for that.  The view is in use.  0 or negative errno. */

@@ -208,6 +208,23 @@ struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err)
 	}
 }
 
+int afu_view_reenter(struct afu_thread *th, struct afu_sock *s)
+{
+	int err;
+
+	for (;;) {
+		afu_thread_enter(th);
+		atomic_store_explicit(&th->hazard, s, memory_order_relaxed); /* as in afu_view_enter() */
+		atomic_signal_fence(memory_order_seq_cst);
+		if (!afu_sock_stale(s))
+			return 0;
+		afu_view_leave(th);
+		err = afu_view_renew(s);
+		if (err)
+			return err;
+	}
+}
+
 static void sync_broker(void)
 {
 	struct afu_request req = { .op = AFU_OP_SYNC };

@@ -15,6 +15,9 @@
  */
 struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err);
 
+/* The same for a view that the call has in use: it goes on, whatever became of the number.  0 or negative errno. */
+int afu_view_reenter(struct afu_thread *th, struct afu_sock *s);
+
 static inline void afu_view_leave(struct afu_thread *th)
 {
 	atomic_store_explicit(&th->hazard, NULL, memory_order_release);

@@ -97,9 +97,15 @@ static uint32_t partial_tag(uint64_t at)
 int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx)
 {
 	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed);
+	uint64_t peer_header = atomic_load_explicit(slot(r, at), memory_order_relaxed);
 
 	/* relaxed: a hint; whoever acts on it reads again under the lock */
-	return header_current(atomic_load_explicit(slot(r, at), memory_order_relaxed), at);
+	while (__builtin_expect(header_kind(peer_header) == KIND_SWITCH && header_current(peer_header, at) &&
+					area_of(at) < AFU_RING_AREAS - 1, 0)) {
+		at = next_area(at);
+		peer_header = atomic_load_explicit(slot(r, at), memory_order_relaxed);
+	}
+	return header_current(peer_header, at);
 }
 
 /* Free bytes at the tail; looks at the consumer's head only if need be. */

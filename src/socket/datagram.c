@@ -21,6 +21,8 @@
 
 /* A peek with an offset looks into this many senders' queues in their order. */
 #define MERGED 64
+/* No sender takes this long from counting its message to publishing it. */
+#define STALE_NS 50000000
 
 int afu_dgram_ready(const struct afu_sock *s)
 {
@@ -92,9 +94,12 @@ int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const stru
 
 	if (p->nonblocking)
 		return afu_refuse(AFU_CAUSE_SEND_FULL);
-	for (unsigned int i = 0; f && i < f->n_out; i++)
-		afu_sock_set_wake_at(s, &f->out[i]->out);
-	err = afu_sock_await(s, th, &w);
+	/* each release wakes, but the wait is over when three quarters are drained */
+	do {
+		for (unsigned int i = 0; f && i < f->n_out; i++)
+			afu_sock_set_wake_at(s, &f->out[i]->out);
+		err = afu_sock_await(s, th, &w);
+	} while (!err && !buffer_soon(s));
 	if (err == -EAGAIN)
 		return afu_refuse(AFU_CAUSE_SEND_FULL);
 	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
@@ -166,19 +171,28 @@ static int queue_soon(void *arg)
 {
 	const struct opening *o = arg;
 
-	return queue_open(o->flow) || (afu_side_flags(o->flow->out.peer) & AFU_SIDE_ELSEWHERE) ||
-	       (own_shut(o->s) & AFU_SIDE_WSHUT) || afu_sock_error(o->s);
+	/* as in the kernel, neither a receiver that connects elsewhere nor a shutdown ends this wait */
+	return queue_open(o->flow);
+}
+
+/* A send that was refused registers a connected socket for the room that is made: an edge. */
+static void want_room(struct afu_sock *s, struct afu_flow *flow)
+{
+	struct afu_side *own = flow->out.own;
+
+	if (afu_sock_flows(s)->peer != flow)
+		return;
+	atomic_store_explicit(&own->wake_at, 0, memory_order_relaxed); /* the announcement orders it */
+	atomic_fetch_add(&own->want, 16);
+	atomic_fetch_or(&own->want, AFU_WATCH_OUT);
 }
 
 int afu_dgram_await_queue(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
 			  const struct afu_patience *p)
 {
 	struct opening o = {s, flow};
-	struct afu_side *more[] = {s->own};
 	struct afu_wait w = {.own = flow->out.own,
 			     .peer = flow->out.peer,
-			     .more = more,
-			     .n_more = 1,
 			     .bit = AFU_OUT,
 			     .ready = queue_soon,
 			     .arg = &o,
@@ -187,11 +201,15 @@ int afu_dgram_await_queue(struct afu_sock *s, struct afu_thread *th, struct afu_
 			     .timed = p->timed};
 	int err;
 
-	if (p->nonblocking)
+	if (p->nonblocking) {
+		want_room(s, flow);
 		return afu_refuse(AFU_CAUSE_DGRAM_QUEUE_FULL);
+	}
 	atomic_store_explicit(&flow->out.own->wake_at, 0,
 			      memory_order_relaxed); /* the announcement orders it */
-	err = afu_sock_await(s, th, &w);
+	do
+		err = afu_sock_await(s, th, &w);
+	while (!err && !queue_soon(&o));
 	if (err == -EAGAIN)
 		return afu_refuse(AFU_CAUSE_DGRAM_QUEUE_FULL);
 	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
@@ -291,14 +309,27 @@ static void uncount(struct afu_flow *flow)
 		;
 }
 
-/* All flows are empty: what is still counted belongs to senders that died, or lied. */
-static void recount(const struct afu_flows *f)
+/*
+ * All flows are empty: what is still counted belongs to senders in the middle of a call, or, if
+ * it stays, to such as died, or lied.
+ */
+static void recount(struct afu_sock *s, const struct afu_flows *f)
 {
 	struct afu_inbox *inbox = f->n_in ? f->in[0]->inbox : NULL;
 	uint32_t n = inbox ? atomic_load_explicit(&inbox->queued, memory_order_relaxed) : 0;
+	int64_t now;
 
-	if (__builtin_expect(n != 0, 0))
+	if (__builtin_expect(n == 0, 1)) {
+		s->ep->stale_count = 0;
+		return;
+	}
+	now = afu_clock_ns();
+	if (s->ep->stale_count != n) {
+		s->ep->stale_count = n;
+		s->ep->stale_since_ns = now;
+	} else if (now - s->ep->stale_since_ns > STALE_NS) {
 		atomic_compare_exchange_strong(&inbox->queued, &n, 0);
+	}
 }
 
 /* One look.  The result of the call; -EAGAIN: nothing there; -EBUSY, -EFAULT. */
@@ -334,7 +365,7 @@ static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *
 			uncount(flow);
 	} else {
 		n = -EAGAIN;
-		recount(f);
+		recount(s, f);
 	}
 	afu_lock_release(&s->ep->rx_lock, th);
 	if (flow && !(m->flags & MSG_PEEK))
@@ -465,6 +496,7 @@ size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th)
 void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th)
 {
 	struct afu_flows *f = afu_sock_flows(s);
+	uint64_t now = (uint64_t)afu_clock_ns();
 	struct afu_ring_record rec;
 	struct afu_flow *flow;
 
@@ -472,7 +504,8 @@ void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th)
 		return;
 	afu_thread_enter(th);
 	if (afu_sock_lock_rx(s, th) == 0) {
-		while ((flow = oldest(f, &rec)) != NULL) {
+		/* what a sender puts into the room that this makes stays */
+		while ((flow = oldest(f, &rec)) != NULL && time_of(flow, &rec) <= now) {
 			struct afu_receiving none = {0};
 
 			afu_record_note(&flow->in, &rec, &none);

@@ -109,8 +109,7 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 		now->in += atomic_load_explicit(&f->in[i]->in.ring.mark->produced, memory_order_acquire);
 	for (unsigned int i = 0; f && i < f->n_out; i++) {
 		now->out += atomic_load_explicit(&f->out[i]->out.ring.head->released, memory_order_acquire) +
-			    atomic_load_explicit(&f->out[i]->out.own->rooms, memory_order_acquire) +
-			    atomic_load_explicit(&f->out[i]->out.own->kicks, memory_order_acquire);
+			    atomic_load_explicit(&f->out[i]->out.own->rooms, memory_order_acquire);
 	}
 	if (!writable)
 		now->out = seen->out;

@@ -327,6 +327,8 @@ static int more_soon(void *arg)
 /* A read of no bytes: whether there is anything, and what it does to a mark at the head. */
 static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
+	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+	size_t skip = (m->flags & MSG_PEEK) && offset > 0 ? (size_t)offset : 0;
 	struct afu_ring_record rec;
 	int found;
 
@@ -336,7 +338,13 @@ static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 			return 0;
 	} while ((rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, (m->flags & MSG_PEEK) != 0) == PASS_IT &&
 		 !(m->flags & MSG_PEEK));
-	return 1;
+	while (found > 0 && skip >= rec.length - rec.offset) {
+		skip -= rec.length - rec.offset;
+		found = afu_ring_next(&s->in.ring, &rec);
+	}
+	if (found > 0)
+		note(s, &rec, m);
+	return found > 0;
 }
 
 /* recv(MSG_OOB): the byte that is pending, wherever it stands. Never waits. */
@@ -469,6 +477,9 @@ int afu_stream_at_mark(struct afu_sock *s, struct afu_thread *th)
 	struct afu_ring_record rec;
 	int mark = 0;
 
+	/* a listener's queue of connections holds no byte either */
+	if (s->state == AFU_LISTENING)
+		return atomic_load_explicit(&s->ch->pending, memory_order_relaxed) != 0;
 	if (s->state != AFU_CONNECTED)
 		return 0;
 	afu_thread_enter(th);
