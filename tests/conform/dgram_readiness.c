@@ -570,3 +570,75 @@ CASE(dgram_epoll_oneshot, 0)
 	OK(close(r));
 	OK(close(s));
 }
+
+CASE(dgram_edge_for_a_change_of_peers, 0)
+{
+	struct name a = abstract_name("a"), b = abstract_name("b");
+	int r = bound_to(SOCK_DGRAM, &a), q = bound_to(SOCK_DGRAM, &b), s = connect_to(SOCK_DGRAM, &a);
+	int ep = watch_edges(s, EPOLLIN | EPOLLOUT);
+
+	EQ(next_edge(ep), EPOLLOUT);
+	OK(connect(s, NAME(&b)));
+	EQ(next_edge(ep), EPOLLOUT);
+	OK(close(ep));
+	OK(close(r));
+	OK(close(q));
+	OK(close(s));
+}
+
+CASE(dgram_edge_of_in_only, 0)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), s = connect_to(SOCK_DGRAM, &a), ep = watch_edges(s, EPOLLIN);
+
+	/* Room and changes of peers are no news to who did not ask for OUT. */
+	EQ(tell(s, "x"), 1);
+	MESSAGE(r, "x");
+	EQ(next_edge(ep), 0);
+	dissolve(s);
+	EQ(next_edge(ep), 0);
+	OK(close(ep));
+	OK(close(r));
+	OK(close(s));
+}
+
+CASE_ON_MESSAGES(message_edge_for_a_larger_buffer, 0)
+{
+	int ep = watch_edges(sv[0], EPOLLOUT);
+
+	EQ(next_edge(ep), EPOLLOUT);
+	set_int_option(sv[0], SO_SNDBUF, 1);
+	next_edge(ep);
+	fill_messages(sv[0], NULL, 1);
+	EQ(next_edge(ep), 0);
+	set_int_option(sv[0], SO_SNDBUF, 3000);
+	EQ(next_edge(ep), 0);
+	set_int_option(sv[0], SO_SNDBUF, 50000);
+	EQ(next_edge(ep), EPOLLOUT);
+	OK(close(ep));
+}
+
+CASE_ON_MESSAGES(message_edge_when_another_takes_it, 0)
+{
+	int ep = watch_edges(sv[1], EPOLLIN);
+
+	/* An edge is looked at again when it is asked for. */
+	EQ(tell(sv[0], "x"), 1);
+	MESSAGE(sv[1], "x");
+	EQ(next_edge(ep), 0);
+	EQ(tell(sv[0], "y"), 1);
+	EQ(next_edge(ep), EPOLLIN);
+	OK(close(ep));
+}
+
+CASE_ON_MESSAGES(message_watched_as_long_as_a_copy_lives, 0)
+{
+	int ep = watch_edges(sv[1], EPOLLIN), copy = OK(dup(sv[1]));
+
+	close_end(&sv[1]);
+	EQ(tell(sv[0], "x"), 1);
+	EQ(next_edge(ep), EPOLLIN);
+	OK(close(copy));
+	EQ(next_edge(ep), 0);
+	OK(close(ep));
+}
