@@ -191,7 +191,7 @@ CASE(mmsg_reset_comes_before_messages_seqpacket, 0)
 	reset_before_messages(SOCK_SEQPACKET);
 }
 
-CASE_ON_TYPES(mmsg_wait_for_one, 0)
+CASE_ON_TYPES(mmsg_takes_two_without_waiting, 0)
 {
 	struct many *in = many(false);
 
@@ -208,7 +208,7 @@ static long receive_three(struct actor *a)
 	return recvmmsg(a->fd, many(false)->m, 3, a->flags, NULL);
 }
 
-CASE_ON_TYPES(mmsg_waits_for_all, 0)
+CASE_ON_TYPES(mmsg_waits_for_each, 0)
 {
 	struct actor t = {.fd = sv[1]};
 

@@ -637,6 +637,15 @@ CASE_ON_ENDS(oob_signals_the_owner, 0)
 	await_signals(3);
 }
 
+CASE_ON_ENDS(oob_signals_a_group, 0)
+{
+	count_signal(SIGURG, SA_RESTART);
+	/* The case is a process group of its own. */
+	OK(fcntl(sv[1], F_SETOWN, -getpgrp()));
+	put_oob(sv[0], "x");
+	await_signals(1);
+}
+
 CASE_ON_ENDS(oob_signals_nobody_without_an_owner, 0)
 {
 	count_signal(SIGURG, SA_RESTART);

@@ -187,3 +187,60 @@ CASE(passed_by_a_third_process, NEEDS_PROCESSES)
 		OK(close(b[i]));
 	}
 }
+
+/* Over an exec: what came in stays as open files do. */
+
+ROLE(received_right)
+{
+	int in = argc > 0 ? atoi(argv[0]) : -1, marked = argc > 1 ? atoi(argv[1]) : -1;
+
+	FAILS(fcntl(marked, F_GETFD), EBADF);
+	GETS(in, "before the exec");
+	put(in, "after the exec");
+}
+
+static void receive_and_exec(void *arg)
+{
+	const int *fds = arg;
+	struct received r, marked;
+	char a[16], b[16];
+
+	OK(close(fds[0]));
+	EQ(receive(fds[1], &r, 1, sizeof r.control, 0), 1);
+	EQ(receive(fds[1], &marked, 1, sizeof marked.control, MSG_CMSG_CLOEXEC), 1);
+	EQ(r.n_fds, 1);
+	EQ(marked.n_fds, 1);
+	snprintf(a, sizeof a, "%d", r.fds[0]);
+	snprintf(b, sizeof b, "%d", marked.fds[0]);
+	execl("/proc/self/exe", "conform", "--exec", "received_right", a, b, (char *)NULL);
+	conform_fail(HERE, "exec: %s", conform_errno_name(errno));
+}
+
+CASE(passed_over_an_exec, NEEDS_PROCESSES)
+{
+	int sv[2], x[2], y[2];
+
+	unix_pair(SOCK_STREAM, sv);
+	unix_pair(SOCK_STREAM, x);
+	unix_pair(SOCK_STREAM, y);
+	/* Left to the messages, so that nothing else is inherited. */
+	for (int i = 0; i < 2; i++) {
+		OK(fcntl(x[i], F_SETFD, FD_CLOEXEC));
+		OK(fcntl(y[i], F_SETFD, FD_CLOEXEC));
+	}
+	pid_t pid = spawn(receive_and_exec, sv);
+	OK(close(sv[1]));
+	put(x[0], "before the exec");
+	EQ(send_right(sv[0], "a", x[1]), 1);
+	EQ(send_right(sv[0], "b", y[1]), 1);
+	OK(close(x[1]));
+	OK(close(y[1]));
+	GETS(x[0], "after the exec");
+	/* Closed by the exec. */
+	EQ(read_one(y[0]), 0);
+	EXITS(pid, 0);
+	EQ(read_one(x[0]), 0);
+	OK(close(x[0]));
+	OK(close(y[0]));
+	OK(close(sv[0]));
+}
