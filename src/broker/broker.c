@@ -312,6 +312,7 @@ static enum afu_cause op_show(struct call *c)
 	s = afu_store_shown(c->b, c->fds[0]);
 	if (!s)
 		return AFU_CAUSE_NOT_A_SOCKET;
+	afu_rights_held(c->b, s);
 	afu_bsock_hold(c->b, s, c->client);
 	c->socket = s;
 	c->reply->socket = s->id;
@@ -500,6 +501,11 @@ static const struct {
 	[AFU_OP_PEERCRED] = { op_peercred, 1 },
 	[AFU_OP_SHUTDOWN] = { afu_connection_shutdown, 1 },
 	[AFU_OP_AUTOBIND] = { afu_name_autobind_now, 1 },
+	[AFU_OP_PARKING] = { afu_rights_parking, 1 },
+	[AFU_OP_ENTRUST] = { afu_rights_entrust, 1 },
+	[AFU_OP_CLAIM] = { afu_rights_claim, 1 },
+	[AFU_OP_IDENTITY] = { afu_identity_speak, 1 },
+	[AFU_OP_WHO] = { afu_identity_who, 1 },
 	[AFU_OP_SENDTO] = { afu_flow_sendto, 1 },
 	[AFU_OP_DISCONNECT] = { afu_flow_disconnect, 1 },
 	[AFU_OP_FLOWS] = { afu_flow_list, 1 },
@@ -538,6 +544,7 @@ void afu_broker_handle(struct afu_broker *b, struct afu_client *client, const st
 	/* Close is synchronous: what was let go before this request is closed before it is served. */
 	afu_broker_drain(b);
 	reply->cause = (uint32_t)serve(&c);
+	afu_rights_settle(b);
 	if (reply->cause) {
 		for (unsigned int i = 0; i < out->n; i++) {
 			if (!out->ours[i])

@@ -44,7 +44,7 @@ static void become_connected(struct bsock *client)
 }
 
 /* Marks one end as gone and tells the other.  reset: whatever lies unread. */
-static void hang_up(struct conn *conn, unsigned int side, int reset)
+static void hang_up(struct afu_broker *b, struct conn *conn, unsigned int side, int reset)
 {
 	struct afu_channel *ch;
 
@@ -60,7 +60,9 @@ static void hang_up(struct conn *conn, unsigned int side, int reset)
 		afu_channel_unmap(ch, 0);
 	}
 	conn->end[side] = NULL;
-	afu_store_conn_unref(conn);
+	/* what was sent to the one that is gone goes with it */
+	afu_rights_fini(b, &conn->from[1 - side]);
+	afu_store_conn_unref(b, conn);
 }
 
 /* Lets those in the line into the backlog, as far as there is room; at most n. */
@@ -123,12 +125,12 @@ static enum afu_cause make_connection(struct call *c, struct bsock *client, stru
 	struct conn *conn;
 	struct bsock *e;
 
-	cause = afu_store_conn(c->b, &conn, afu_store_wants(client), AFU_WANTS_EMBRYO | afu_store_wants(l));
+	cause = afu_store_conn(c->b, &conn, afu_store_wants(client), AFU_WANTS_EMBRYO | (afu_store_wants(l) & ~(uint32_t)AFU_WANTS_TIME));
 	if (cause)
 		return cause;
 	e = afu_bsock_new(c->b, client->type);
 	if (!e) {
-		afu_store_conn_unref(conn);
+		afu_store_conn_unref(c->b, conn);
 		return AFU_CAUSE_NO_MEMORY;
 	}
 	e->embryo = 1;
@@ -137,6 +139,7 @@ static enum afu_cause make_connection(struct call *c, struct bsock *client, stru
 	e->conn = conn;
 	e->side = 1;
 	e->peer = credentials_of(c->who);
+	afu_store_inherit(e, l);
 	conn->end[0] = client;
 	conn->end[1] = e;
 	conn->name[0] = client->name;
@@ -187,6 +190,10 @@ enum afu_cause afu_connection_connect(struct call *c)
 		become_connected(s);
 		enqueue(l, embryo);
 	}
+	/* whoever connects speaks first, as a rule before anybody has accepted: that is recorded */
+	if (c->req->arg[1] == ((uint64_t)c->who->uid << 32 | c->who->gid) && s->conn->from[0].voices)
+		c->reply->arg[1] = afu_identity_admit(c->b, s->conn->from[0].voices, c->who->pid, c->who->uid,
+						      c->who->gid);
 	c->reply->arg[0] = s->state;
 	afu_call_give(c, s->conn->memory, 1);
 	return AFU_CAUSE_NONE;
@@ -194,6 +201,7 @@ enum afu_cause afu_connection_connect(struct call *c)
 
 static void forget(struct afu_broker *b, struct bsock *s)
 {
+	afu_rights_forget(b, s);
 	afu_name_drop(b, s);
 	afu_store_trust(b, s);
 	if (s->watch >= 0) {
@@ -229,7 +237,7 @@ static void leave_line(struct afu_broker *b, struct bsock *s, int wake)
 		afu_channel_unmap(ch, 0);
 	}
 	conn->end[0] = conn->end[1] = NULL;
-	afu_store_conn_unref(conn);
+	afu_store_conn_unref(b, conn);
 	forget(b, embryo);
 }
 
@@ -244,6 +252,17 @@ enum afu_cause afu_connection_cancel(struct call *c)
 	c->reply->arg[0] = c->socket->state;
 	/* a wait that ends looks once more, as the kernel does */
 	return shut ? AFU_CAUSE_CONNECT_SHUT : AFU_CAUSE_NONE;
+}
+
+/* The accepted socket's page is there: what was recorded only for an embryo no longer is. */
+static void born(struct bsock *s)
+{
+	struct afu_channel *ch;
+
+	if (afu_channel_map(s->conn->memory, 0, &ch) < 0)
+		return;
+	atomic_fetch_and(&ch->side[s->side].wants, ~(uint32_t)AFU_WANTS_EMBRYO);
+	afu_channel_unmap(ch, 0);
 }
 
 enum afu_cause afu_connection_accept(struct call *c)
@@ -270,6 +289,7 @@ enum afu_cause afu_connection_accept(struct call *c)
 	publish_pending(l, 0);
 	s->listener = NULL;
 	s->embryo = 0;
+	born(s);
 	afu_store_state(s);
 	afu_bsock_hold(c->b, s, c->client);
 	admit(l, 1);
@@ -309,13 +329,13 @@ void afu_connection_close(struct afu_broker *b, struct bsock *s)
 			struct bsock *embryo = s->queue;
 
 			DL_DELETE(s->queue, embryo);
-			hang_up(embryo->conn, 1, 1);
+			hang_up(b, embryo->conn, 1, 1);
 			forget(b, embryo);
 		}
 	} else if (s->state == AFU_CONNECTING) {
 		leave_line(b, s, 0);
 	} else if (s->conn) {
-		hang_up(s->conn, s->side, 0);
+		hang_up(b, s->conn, s->side, 0);
 	}
 	forget(b, s);
 }
@@ -341,8 +361,8 @@ void afu_connection_abandon(struct afu_broker *b, struct bsock *s)
 {
 	if (s->conn) {
 		s->conn->end[s->side] = NULL;
-		afu_store_conn_unref(s->conn);
+		afu_store_conn_unref(b, s->conn);
 	}
-	afu_flow_abandon(s);
+	afu_flow_abandon(b, s);
 	forget(b, s);
 }

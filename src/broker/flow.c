@@ -23,6 +23,9 @@ enum { SENDER, RECEIVER };
 enum afu_cause afu_flow_begin(struct afu_broker *b, struct bsock *s)
 {
 	s->queue_max = b->queue_max;
+	s->voices = afu_voices_new();
+	if (!s->voices)
+		return AFU_CAUSE_NO_MEMORY;
 	return afu_connection_watch(b, s);
 }
 
@@ -41,6 +44,20 @@ struct flow *afu_flow_find(const struct bsock *s, uint64_t id)
 			return f;
 	}
 	return NULL;
+}
+
+struct direction *afu_flow_direction(struct call *c, int outgoing)
+{
+	struct bsock *s = c->socket;
+	struct flow *f;
+
+	if (!c->req->arg[0]) {
+		if (!s->conn || s->state != AFU_CONNECTED)
+			return NULL;
+		return &s->conn->from[outgoing ? s->side : 1 - s->side];
+	}
+	f = afu_flow_find(s, c->req->arg[0]);
+	return f && (outgoing ? f->from : f->to) == s ? &f->way : NULL;
 }
 
 static struct flow *flow_to(const struct bsock *s, const struct bsock *to)
@@ -94,10 +111,11 @@ static void leave_receiver(struct flow *f)
 	f->to = NULL;
 }
 
-static void free_flow(struct flow *f)
+static void free_flow(struct afu_broker *b, struct flow *f)
 {
 	leave_sender(f);
 	leave_receiver(f);
+	afu_rights_fini(b, &f->way);
 	close(f->memory);
 	free(f);
 }
@@ -145,7 +163,7 @@ static void retell(struct bsock *s)
 }
 
 /* Flows whose sender is gone, and that are empty. */
-static void sweep(struct bsock *s)
+static void sweep(struct afu_broker *b, struct bsock *s)
 {
 	struct flow *f, *next;
 	struct afu_channel *ch;
@@ -161,7 +179,7 @@ static void sweep(struct bsock *s)
 		occupied = afu_ring_occupied(&ring);
 		afu_channel_unmap(ch, 0);
 		if (!occupied)
-			free_flow(f);
+			free_flow(b, f);
 	}
 }
 
@@ -203,7 +221,7 @@ static enum afu_cause open_flow(struct afu_broker *b, struct bsock *from, struct
 	*result = f;
 	if (f)
 		return AFU_CAUSE_NONE;
-	sweep(to);
+	sweep(b, to);
 	cause = make_inbox(to);
 	if (cause)
 		return cause;
@@ -227,6 +245,7 @@ static enum afu_cause open_flow(struct afu_broker *b, struct bsock *from, struct
 	}
 	f->from = from;
 	f->to = to;
+	f->way.voices = afu_voices_ref(from->voices);
 	f->name[SENDER] = from->name;
 	f->name[RECEIVER] = to->name;
 	DL_APPEND2(from->out, f, out_prev, out_next);
@@ -311,7 +330,7 @@ static void give_up_peer(struct afu_broker *b, struct bsock *s, int unread)
 	s->state = AFU_UNCONNECTED;
 	/* one to a receiver that is gone was kept for this only */
 	if (old && !old->to)
-		free_flow(old);
+		free_flow(b, old);
 }
 
 enum afu_cause afu_flow_connect(struct call *c)
@@ -370,7 +389,7 @@ enum afu_cause afu_flow_list(struct call *c)
 
 	if (s->type != SOCK_DGRAM)
 		return AFU_CAUSE_REQUEST_FORM;
-	sweep(c->socket);
+	sweep(c->b, c->socket);
 	in = s->in;
 	while ((out || in) && n < sizeof ids / sizeof *ids) {
 		const struct flow *f = !in || (out && out->id <= in->id) ? out : in;
@@ -470,23 +489,21 @@ void afu_flow_kick(struct bsock *s)
 }
 
 /* The receiver is gone: what lies in the flow goes with it. */
-static void close_in(struct flow *f)
+static void close_in(struct afu_broker *b, struct flow *f)
 {
 	struct bsock *from = f->from;
 
 	tell_sender(f, AFU_SIDE_CLOSED, AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE, 1);
 	leave_receiver(f);
-	if (!from) {
-		free_flow(f);
-		return;
-	}
-	if (from->peer_flow != f)
-		free_flow(f);
-	afu_store_state(from);
+	afu_rights_fini(b, &f->way);
+	if (!from || from->peer_flow != f)
+		free_flow(b, f);
+	if (from)
+		afu_store_state(from);
 }
 
 /* The sender is gone: what lies in the flow is still delivered. */
-static void close_out(struct flow *f)
+static void close_out(struct afu_broker *b, struct flow *f)
 {
 	struct bsock *to = f->to;
 	struct afu_channel *ch;
@@ -502,7 +519,7 @@ static void close_out(struct flow *f)
 	}
 	if (occupied)
 		return;
-	free_flow(f);
+	free_flow(b, f);
 	if (to)
 		afu_store_state(to);
 }
@@ -514,23 +531,27 @@ void afu_flow_close(struct afu_broker *b, struct bsock *s)
 
 	s->peer_flow = NULL;
 	if (f)
-		free_flow(f);
+		free_flow(b, f);
 	while (s->in)
-		close_in(s->in);
+		close_in(b, s->in);
 	while (s->out)
-		close_out(s->out);
+		close_out(b, s->out);
+	afu_voices_unref(b, s->voices);
+	s->voices = NULL;
 	if (s->inbox_memory >= 0)
 		close(s->inbox_memory);
 	s->inbox_memory = -1;
 }
 
-void afu_flow_abandon(struct bsock *s)
+void afu_flow_abandon(struct afu_broker *b, struct bsock *s)
 {
 	s->peer_flow = NULL;
 	while (s->in)
-		free_flow(s->in);
+		free_flow(b, s->in);
 	while (s->out)
-		free_flow(s->out);
+		free_flow(b, s->out);
+	afu_voices_unref(b, s->voices);
+	s->voices = NULL;
 	if (s->inbox_memory >= 0)
 		close(s->inbox_memory);
 	s->inbox_memory = -1;

@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 #define AFU_PROTOCOL 2u
-#define AFU_MESSAGE_FDS 6
+#define AFU_MESSAGE_FDS 16
 
 enum afu_op {
 	AFU_OP_ATTACH = 1,   /* arg 0: AFU_PROTOCOL; data: secret; fd: status page.  Reply: arg 0: process id; fd: book */
@@ -27,7 +27,8 @@ enum afu_op {
 	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
 	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind */
 	AFU_OP_LISTEN,       /* socket; arg 0: backlog, arg 1: AFU_SIDE_*SHUT if it was shut before.  Reply: fd: channel */
-	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; data: abstract address, or fd: O_PATH.  Reply: arg 0: state; fd: channel */
+	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; arg 1: real uid << 32 | real gid; data: abstract address, or
+				fd: O_PATH.  Reply: arg 0: state, arg 1: identity of the caller, 0; fd: channel */
 	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
 	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
 	AFU_OP_NAME,         /* socket; arg 0: AFU_NAME_*; arg 1: flow.  Reply: data: address */
@@ -49,8 +50,22 @@ enum afu_op {
 	AFU_OP_FLOW,         /* socket; arg 0: id.  Reply: arg 0: slot of its sender | slot of its receiver << 16 |
 				roles << 32, arg 1: net.unix.max_dgram_qlen; data: the sender's name;
 				fds: channel, inbox */
+	/*
+	 * What goes with messages.  A direction is named by a socket that is one of its ends, its flow (0: the
+	 * connection's) in arg 0, and whether the socket sends there.
+	 */
+	AFU_OP_PARKING,      /* direction, arg 1: 1 if the socket sends.  Reply: fd: that end of the parking */
+	AFU_OP_ENTRUST,      /* the socket sends; arg 1: number of the parcel; fds: tokens.  Reply: data: their ids */
+	AFU_OP_CLAIM,        /* the socket receives; arg 1: number of the parcel, arg 2: id of a socket in it,
+				data[0]: AFU_CLAIM_*.  Reply: fd: token, unless it is dropped */
+	AFU_OP_IDENTITY,     /* the socket sends, as whom the request's credentials say.  Reply: arg 0: identity */
+	AFU_OP_WHO,          /* the socket receives; arg 1: identity, arg 2: 1 for a pidfd.  Reply: arg 0: pid,
+				arg 1: uid << 32 | gid; fd: pidfd */
 	AFU_OPS,
 };
+
+enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP };
+
 
 enum {
 	AFU_CONNECT_WAIT = 1, /* the caller will wait for room in the backlog */
@@ -68,6 +83,9 @@ struct afu_request {
 	uint64_t arg[3];
 	uint32_t length; /* of data, bytes */
 	uint8_t data[128];
+	/* the request is made in this name; the kernel refuses to carry it if the caller may not */
+	uint32_t claimed;
+	uint32_t claim_pid, claim_uid, claim_gid;
 };
 
 struct afu_reply {

@@ -32,10 +32,42 @@ struct name {
 	uint8_t address[sizeof(struct sockaddr_un) + 1];
 };
 
+/* Somebody who spoke, or may have: as the kernel attested him.  Never changed. */
+struct identity {
+	uint64_t id;
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	int pidfd; /* -1 */
+	unsigned int refs;
+	UT_hash_handle hh;
+};
+
+/* Those who have proved to the broker that they may speak at one end. */
+struct voices {
+	unsigned int refs, n, room;
+	struct identity **who;
+};
+
+/* A socket that lies in a queue, sent and not received. */
+struct parcel {
+	uint64_t number; /* the sender's, for the message */
+	struct bsock *socket;
+	struct parcel *prev, *next;
+};
+
+/* What goes beside the bytes of one direction. */
+struct direction {
+	int parking[2]; /* 1 + kernel sockets: to park descriptors of the kernel's, and to fetch them; 0 */
+	struct parcel *parcels;
+	struct voices *voices;
+};
+
 struct conn {
 	uint64_t id;
 	int memory;
 	struct bsock *end[2];
+	struct direction from[2]; /* by the side that sends */
 	struct name name[2]; /* survives the ends: getpeername() goes on answering */
 };
 
@@ -49,6 +81,7 @@ struct flow {
 	struct bsock *from, *to; /* NULL: gone */
 	unsigned int slot[2];    /* in the endpoint of the sender, of the receiver */
 	struct name name[2];     /* of the two */
+	struct direction way;
 	struct flow *out_prev, *out_next; /* of from */
 	struct flow *in_prev, *in_next;   /* of to */
 };
@@ -91,6 +124,16 @@ struct bsock {
 	uint32_t removals;
 	uint64_t slots[2][AFU_FLOWS_MAX / 64]; /* taken; by role */
 
+	struct voices *voices; /* of datagrams: at all flows */
+
+	unsigned int in_flight;  /* how often it lies in a queue */
+	int unheld;              /* nobody has a descriptor of it, but it is in flight */
+	int reached;             /* by the collector */
+	int dropped;             /* in the list of such */
+	struct bsock *dropped_prev, *dropped_next;
+	uint32_t wants;          /* and what they ask of senders */
+	int32_t inherited[4];    /* an embryo's: the options SO_PASS* of its listener */
+
 	struct bsock *listener;    /* an embryo's or a waiting socket's */
 	struct bsock *prev, *next; /* in queue or line */
 
@@ -127,6 +170,10 @@ struct afu_broker {
 	struct bsock *by_id, *by_watch, *by_inode, *by_name;
 	struct afu_client *clients;
 	struct bsock *doubted;
+	struct bsock *dropped;      /* in flight no more; whoever is not held either is closed */
+	unsigned int unheld;        /* how many are only in flight */
+	int collect;                /* something was let go since the collector ran */
+	struct identity *identities;
 };
 
 /* One request being served. */
@@ -158,11 +205,15 @@ void afu_store_error(struct bsock *s, uint32_t error);
 int afu_store_slot(struct bsock *s, unsigned int role, unsigned int slot);
 /* What its holders set with SO_PASSCRED and the like: AFU_WANTS_*. */
 uint32_t afu_store_wants(const struct bsock *s);
+/* Notes the options that an accepting socket has from its listener. */
+void afu_store_inherit(struct bsock *s, const struct bsock *listener);
 /* A channel's memory with its header; negative errno. */
 int afu_store_channel(uint64_t id, int listener);
 /* wants_*: AFU_WANTS_* of the two sides. */
 enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to, uint32_t wants_0, uint32_t wants_1);
-void afu_store_conn_unref(struct conn *conn);
+void afu_store_conn_unref(struct afu_broker *b, struct conn *conn);
+/* Whether a token of the socket is open anywhere. */
+int afu_store_held(const struct bsock *s);
 struct bsock *afu_store_shown(struct afu_broker *b, int fd);
 struct bsock *afu_bsock_new(struct afu_broker *b, int type);
 void afu_store_trust(struct afu_broker *b, struct bsock *s);
@@ -193,6 +244,30 @@ void afu_connection_abandon(struct afu_broker *b, struct bsock *s);
 void afu_connection_close(struct afu_broker *b, struct bsock *s);
 
 
+/* rights.c: sockets and descriptors in flight */
+enum afu_cause afu_rights_parking(struct call *c);
+enum afu_cause afu_rights_entrust(struct call *c);
+enum afu_cause afu_rights_claim(struct call *c);
+/* The direction is at its end: what lies in it is let go. */
+void afu_rights_fini(struct afu_broker *b, struct direction *d);
+/* Nobody has a descriptor of the socket: it is closed, or lives on in flight. */
+void afu_rights_unheld(struct afu_broker *b, struct bsock *s);
+/* Somebody has one again. */
+void afu_rights_held(struct afu_broker *b, struct bsock *s);
+/* The socket is being closed. */
+void afu_rights_forget(struct afu_broker *b, struct bsock *s);
+/* Closes what was let go, and what only keeps itself alive. */
+void afu_rights_settle(struct afu_broker *b);
+
+/* identity.c */
+enum afu_cause afu_identity_speak(struct call *c);
+enum afu_cause afu_identity_who(struct call *c);
+/* The caller may speak at the end; its identity, 0 if there is no memory. */
+uint64_t afu_identity_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid);
+struct voices *afu_voices_new(void);
+struct voices *afu_voices_ref(struct voices *v);
+void afu_voices_unref(struct afu_broker *b, struct voices *v);
+
 /* flow.c: datagrams */
 enum afu_cause afu_flow_begin(struct afu_broker *b, struct bsock *s);
 enum afu_cause afu_flow_pair(struct afu_broker *b, struct bsock *one, struct bsock *other);
@@ -202,6 +277,8 @@ enum afu_cause afu_flow_disconnect(struct call *c);
 enum afu_cause afu_flow_list(struct call *c);
 enum afu_cause afu_flow_get(struct call *c);
 enum afu_cause afu_flow_shutdown(struct call *c);
+/* The direction that a request names: arg 0 the flow; outgoing: the socket sends.  NULL. */
+struct direction *afu_flow_direction(struct call *c, int outgoing);
 /* One of the socket's, by its id; NULL. */
 struct flow *afu_flow_find(const struct bsock *s, uint64_t id);
 /* The socket has a name now. */
@@ -211,6 +288,6 @@ void afu_flow_kick(struct bsock *s);
 /* The socket is gone. */
 void afu_flow_close(struct afu_broker *b, struct bsock *s);
 /* The broker is about to end: forgets them, and tells nobody. */
-void afu_flow_abandon(struct bsock *s);
+void afu_flow_abandon(struct afu_broker *b, struct bsock *s);
 
 #endif

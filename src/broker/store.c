@@ -80,6 +80,23 @@ int afu_bsock_held(const struct bsock *s, const struct afu_client *c)
 	return 0;
 }
 
+/* SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS: those that an accepted socket has from its listener. */
+static const int inherited[] = { 16, 34, 76, 83 };
+#define INHERITED (sizeof inherited / sizeof *inherited)
+
+void afu_store_inherit(struct bsock *s, const struct bsock *listener)
+{
+	static_assert(INHERITED == sizeof s->inherited / sizeof *s->inherited, "a place for each");
+	for (unsigned int i = 0; i < INHERITED; i++) {
+		size_t at = offsetof(struct afu_endpoint, option) + (size_t)inherited[i] * sizeof(int32_t);
+
+		if (pread(listener->memory, &s->inherited[i], sizeof(int32_t), (off_t)at) != sizeof(int32_t))
+			s->inherited[i] = 0;
+	}
+	/* but nobody has asked for time stamps of the new one */
+	s->wants = afu_store_wants(listener) & ~(uint32_t)AFU_WANTS_TIME;
+}
+
 static enum afu_cause drop_memory(struct bsock *s, enum afu_cause cause)
 {
 	close(s->memory);
@@ -115,6 +132,9 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	page.rcvlowat = 1;
 	page.peek_off = -1;
 	page.rcvtimeo_ns = page.sndtimeo_ns = AFU_NEVER;
+	for (unsigned int i = 0; i < INHERITED; i++)
+		page.option[inherited[i]] = s->inherited[i];
+	page.wants = s->wants;
 	if (pwrite(s->memory, &page, sizeof page, 0) != (ssize_t)sizeof page)
 		return drop_memory(s, AFU_CAUSE_NO_MEMORY);
 	fd_path(path, s->memory);
@@ -217,14 +237,18 @@ enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to, uint32_t w
 		atomic_store(&ch->side[1].wants, wants_1);
 		afu_channel_unmap(ch, 0);
 	}
+	conn->from[0].voices = afu_voices_new();
+	conn->from[1].voices = afu_voices_new();
 	*to = conn;
 	return AFU_CAUSE_NONE;
 }
 
-void afu_store_conn_unref(struct conn *conn)
+void afu_store_conn_unref(struct afu_broker *b, struct conn *conn)
 {
 	if (conn->end[0] || conn->end[1])
 		return;
+	for (int i = 0; i < 2; i++)
+		afu_rights_fini(b, &conn->from[i]);
 	close(conn->memory);
 	free(conn);
 }
@@ -257,7 +281,7 @@ struct bsock *afu_store_shown(struct afu_broker *b, int fd)
  * has the inode open for writing.  The descriptor of memfd_create(), which the
  * mappings use, does not count.
  */
-static int still_held(const struct bsock *s)
+int afu_store_held(const struct bsock *s)
 {
 	char path[32];
 	int fd, held;
@@ -295,8 +319,8 @@ static void doubt(struct afu_broker *b, struct bsock *s)
  */
 static void check(struct afu_broker *b, struct bsock *s)
 {
-	if (!still_held(s)) {
-		afu_connection_close(b, s);
+	if (!afu_store_held(s)) {
+		afu_rights_unheld(b, s);
 		return;
 	}
 	doubt(b, s);
@@ -310,8 +334,8 @@ static void check_doubted(struct afu_broker *b)
 	while (s && looks--) {
 		struct bsock *next = s->doubted_next;
 
-		if (!still_held(s)) {
-			afu_connection_close(b, s);
+		if (!afu_store_held(s)) {
+			afu_rights_unheld(b, s);
 			/* that may have closed others that were in doubt too */
 			s = b->doubted;
 			continue;
@@ -358,4 +382,5 @@ void afu_broker_drain(struct afu_broker *b)
 				check(b, s);
 		}
 	}
+	afu_rights_settle(b);
 }

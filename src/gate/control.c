@@ -36,10 +36,12 @@ static long send_request(int fd, const struct afu_request *req, const int *fds, 
 	struct iovec iov = { (void *)(uintptr_t)req, sizeof *req };
 	union ancillary anc;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes };
-	struct ucred me = { (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_geteuid), (gid_t)afu_sys(SYS_getegid) };
+	struct ucred me = { (pid_t)req->claim_pid, req->claim_uid, req->claim_gid };
 	struct cmsghdr *c = &anc.align;
 	long ret;
 
+	if (!req->claimed)
+		me = (struct ucred){ (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_geteuid), (gid_t)afu_sys(SYS_getegid) };
 	memset(&anc, 0, sizeof anc);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_CREDENTIALS;
@@ -97,7 +99,7 @@ static int exchange(struct afu_request *req, const int *fds, unsigned int n, str
 			afu_sys_close(got[--*n_got]);
 		return -EMFILE;
 	}
-	if (ret == -ETOOMANYREFS || ret == -EBADF)
+	if (ret == -ETOOMANYREFS || ret == -EBADF || (req->claimed && (ret == -EPERM || ret == -ESRCH || ret == -EINVAL)))
 		return (int)ret;
 	if (ret != (long)sizeof *reply) {
 		control.lost = 1;

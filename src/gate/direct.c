@@ -30,6 +30,10 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 	struct afu_reply_fds out;
 	int given[AFU_MESSAGE_FDS], err = 0, saved = errno; /* the broker calls libc */
 
+	/* the library has asked the kernel whether the claim is allowed */
+	if (req->claimed)
+		who = (struct afu_caller){ (pid_t)req->claim_pid, req->claim_uid, req->claim_gid };
+
 	if (!direct.broker)
 		return -ENETDOWN; /* a forked child of an embedded domain */
 	afu_thread_enter(th);

@@ -3,39 +3,132 @@
 #include "library/ancillary.h"
 
 #include "base/cause.h"
+#include "base/clock.h"
 #include "base/copy.h"
 #include "library/address.h"
 #include "library/domain.h"
 #include "library/flows.h"
+#include "library/speaker.h"
 #include "library/known.h"
+#include "library/table.h"
 #include "library/view.h"
 
+#include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
+
+/* What the kernel shows for ids that it does not know. */
+#define OVERFLOW_ID 65534
+#define SCM_PIDFD_TYPE 4
+#define TIMESTAMP_NEW 63
+#define TIMESTAMPNS_NEW 64
+
+/* Sending. */
+
+static int park(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *way, uint64_t number)
+{
+	struct afu_outgoing *out = (struct afu_outgoing *)m;
+
+	out->rights.number = number;
+	return afu_parking_put(s, way, &out->rights);
+}
+
+void afu_outgoing_init(struct afu_outgoing *out)
+{
+	memset(out, 0, offsetof(struct afu_outgoing, rights));
+	out->rights.n = 0;
+	out->m.park = park;
+}
+
+static int take_rights(struct afu_outgoing *out, const char *data, size_t length)
+{
+	size_t n = length / sizeof(int);
+
+	if (n > (size_t)(AFU_RIGHTS_MAX - out->rights.n))
+		return afu_refuse(AFU_CAUSE_RIGHTS_TOO_MANY);
+	for (size_t i = 0; i < n; i++) {
+		int fd;
+
+		memcpy(&fd, data + i * sizeof fd, sizeof fd);
+		if (fd < 0 || afu_fd_hidden(fd) || afu_sys(SYS_fcntl, fd, F_GETFD) < 0)
+			return afu_refuse(AFU_CAUSE_RIGHTS_BAD_DESCRIPTOR);
+		out->rights.fd[out->rights.n++] = fd;
+	}
+	out->m.rights = out->rights.n;
+	return 0;
+}
+
+static int take_claim(struct afu_outgoing *out, const char *data, size_t length)
+{
+	int err;
+
+	if (length != sizeof out->claim)
+		return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
+	memcpy(&out->claim, data, sizeof out->claim);
+	err = afu_speaker_check(&out->claim);
+	out->m.claim = err ? NULL : &out->claim;
+	return err;
+}
 
 int afu_outgoing_parse(struct afu_outgoing *out)
 {
 	struct cmsghdr c;
 	size_t at = 0;
+	int err;
 
 	while (out->length - at >= sizeof c) {
 		size_t left = out->length - at;
+		const char *data = out->control + at + sizeof c;
 
 		memcpy(&c, out->control + at, sizeof c);
 		if (c.cmsg_len < sizeof c || c.cmsg_len > left)
 			return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
-		if (c.cmsg_level == SOL_SOCKET && c.cmsg_type == SCM_CREDENTIALS)
-			return afu_refuse(c.cmsg_len == CMSG_LEN(sizeof(struct ucred))
-						  ? AFU_CAUSE_ANCILLARY_NOT_YET
-						  : AFU_CAUSE_ANCILLARY_FORM);
-		if (c.cmsg_level == SOL_SOCKET && c.cmsg_type != SCM_RIGHTS)
-			return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
-		if (c.cmsg_level == SOL_SOCKET && c.cmsg_len >= CMSG_LEN(sizeof(int)))
-			return afu_refuse(AFU_CAUSE_ANCILLARY_NOT_YET);
+		if (c.cmsg_level == SOL_SOCKET) {
+			if (c.cmsg_type == SCM_RIGHTS)
+				err = take_rights(out, data, c.cmsg_len - sizeof c);
+			else if (c.cmsg_type == SCM_CREDENTIALS)
+				err = take_claim(out, data, c.cmsg_len - sizeof c);
+			else
+				err = afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
+			if (err)
+				return err;
+		}
 		if (CMSG_ALIGN(c.cmsg_len) >= left)
 			break;
 		at += CMSG_ALIGN(c.cmsg_len);
 	}
 	return 0;
+}
+
+/* Receiving. */
+
+static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek)
+{
+	struct afu_incoming *in = (struct afu_incoming *)m;
+
+	if (in->parcelled) /* a second look of the same call found the same */
+		afu_parking_refuse(s, &in->rights, 0, peek);
+	afu_parking_fetch(s, way, number, peek, &in->rights);
+	in->parcelled = 1;
+}
+
+void afu_incoming_init(struct afu_incoming *in, struct msghdr *msg)
+{
+	memset(in, 0, offsetof(struct afu_incoming, rights));
+	in->msg = msg;
+	if (msg && msg->msg_control && msg->msg_controllen > sizeof(struct cmsghdr))
+		in->m.unpark = unpark;
+}
+
+static int wants(const struct afu_sock *s, int option)
+{
+	return s->ep->option[option] != 0;
+}
+
+void afu_incoming_begin(struct afu_incoming *in, struct afu_sock *s)
+{
+	afu_view_get(s);
+	in->s = s;
 }
 
 int afu_incoming_name(struct afu_incoming *in, struct sockaddr *addr, socklen_t *len)
@@ -62,15 +155,188 @@ int afu_incoming_name(struct afu_incoming *in, struct sockaddr *addr, socklen_t 
 	return afu_name_write(name, length, addr, len);
 }
 
+/* The caller's control buffer, as it fills. */
+struct control {
+	char *at;
+	size_t left;
+	int flags;
+};
+
+/* One item; cut if there is no room for the whole. */
+static void put_item(struct control *c, int type, const void *data, size_t size)
+{
+	struct cmsghdr head = { .cmsg_level = SOL_SOCKET, .cmsg_type = type };
+	size_t length = CMSG_LEN(size), space = CMSG_SPACE(size);
+
+	if (!c->at || c->left < sizeof head) {
+		c->flags |= MSG_CTRUNC;
+		return;
+	}
+	if (c->left < length) {
+		c->flags |= MSG_CTRUNC;
+		length = c->left;
+	}
+	head.cmsg_len = length;
+	if (afu_copy(c->at, &head, sizeof head) || afu_copy(c->at + sizeof head, data, length - sizeof head))
+		return; /* as in the kernel: the item is not there, and nobody is told */
+	if (space > c->left)
+		space = c->left;
+	c->at += space;
+	c->left -= space;
+}
+
+/* When the message was sent, on the clock of the day. */
+static struct timespec sent_at(const struct afu_incoming *in)
+{
+	int64_t ago = in->m.has & AFU_RECORD_TIME ? afu_clock_ns() - (int64_t)in->m.time : 0;
+	struct timespec now;
+	int64_t ns;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - (ago > 0 ? ago : 0);
+	return afu_clock_timespec(ns);
+}
+
+static void put_time(struct afu_incoming *in, struct control *c)
+{
+	struct timespec t;
+	struct timeval tv;
+
+	if (in->s->type == SOCK_STREAM || !in->m.spoke)
+		return;
+	t = sent_at(in);
+	if (wants(in->s, SO_TIMESTAMPNS) || wants(in->s, TIMESTAMPNS_NEW)) {
+		put_item(c, wants(in->s, SO_TIMESTAMPNS) ? SO_TIMESTAMPNS : TIMESTAMPNS_NEW, &t, sizeof t);
+	} else if (wants(in->s, SO_TIMESTAMP) || wants(in->s, TIMESTAMP_NEW)) {
+		tv = (struct timeval){ t.tv_sec, t.tv_nsec / 1000 };
+		put_item(c, wants(in->s, SO_TIMESTAMP) ? SO_TIMESTAMP : TIMESTAMP_NEW, &tv, sizeof tv);
+	}
+}
+
+static uint64_t identity_of(const struct afu_incoming *in)
+{
+	return in->m.has & AFU_RECORD_IDENTITY ? in->m.identity : 0;
+}
+
+static void put_credentials(struct afu_incoming *in, struct control *c)
+{
+	struct ucred who = { 0, OVERFLOW_ID, OVERFLOW_ID };
+
+	if (!wants(in->s, SO_PASSCRED))
+		return;
+	if (!in->m.spoke) {
+		/* the end of a stream comes from nobody, of packets nothing comes at all */
+		if (in->s->type != SOCK_STREAM)
+			return;
+		who = (struct ucred){ 0, 0, 0 };
+	} else if (identity_of(in)) {
+		afu_speaker_who(in->s, in->m.flow, identity_of(in), &who, NULL);
+	}
+	put_item(c, SCM_CREDENTIALS, &who, sizeof who);
+}
+
+static void put_pidfd(struct afu_incoming *in, struct control *c)
+{
+	struct ucred who;
+	int fd;
+
+	if (!wants(in->s, AFU_SO_PASSPIDFD))
+		return;
+	if (c->left < CMSG_LEN(sizeof fd)) {
+		c->flags |= MSG_CTRUNC;
+		return;
+	}
+	if (!in->m.spoke || !identity_of(in))
+		return;
+	/* no number free: the item says so in its value */
+	switch (afu_speaker_who(in->s, in->m.flow, identity_of(in), &who, &fd)) {
+	case 0:
+		break;
+	case -EMFILE:
+		fd = -EMFILE;
+		break;
+	default:
+		return;
+	}
+	if (fd >= 0)
+		afu_fd_forget(fd);
+	put_item(c, SCM_PIDFD_TYPE, &fd, sizeof fd);
+}
+
+static void put_rights(struct afu_incoming *in, struct control *c)
+{
+	struct afu_parcel *p = &in->rights;
+	int peek = (in->m.flags & MSG_PEEK) != 0, n;
+	struct cmsghdr head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	size_t room, space;
+
+	if (!(in->m.has & AFU_RECORD_RIGHTS))
+		return;
+	room = c->at && c->left > sizeof head ? (c->left - sizeof head) / sizeof(int) : 0;
+	n = in->parcelled ? p->n : 0;
+	if (!in->parcelled || p->truncated || (size_t)n > room)
+		c->flags |= MSG_CTRUNC;
+	if ((size_t)n > room)
+		n = (int)room;
+	if (in->parcelled)
+		afu_parking_refuse(in->s, p, n, peek);
+	in->parcelled = 0;
+	if (!n)
+		return;
+	head.cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
+	if (afu_copy(c->at, &head, sizeof head) || afu_copy(c->at + sizeof head, p->fd, (size_t)n * sizeof(int))) {
+		afu_parking_refuse(in->s, p, 0, peek);
+		c->flags |= MSG_CTRUNC;
+		return;
+	}
+	afu_parking_settle(in->s, p, peek, (in->m.flags & MSG_CMSG_CLOEXEC) != 0);
+	space = CMSG_SPACE((size_t)n * sizeof(int));
+	if (space > c->left)
+		space = c->left;
+	c->at += space;
+	c->left -= space;
+}
+
+static void put_unread(struct afu_incoming *in, struct control *c)
+{
+	int left;
+
+	if (in->s->type != SOCK_STREAM || !wants(in->s, AFU_SO_INQ))
+		return;
+	left = (int)afu_sock_unread(in->s, afu_thread());
+	put_item(c, AFU_SO_INQ, &left, sizeof left);
+}
+
 void afu_incoming_control(struct afu_incoming *in, ssize_t got)
 {
-	in->msg->msg_controllen = 0;
-	in->msg->msg_flags = in->m.msg_flags | (in->m.flags & MSG_CMSG_CLOEXEC);
+	struct msghdr *msg = in->msg;
+	struct control c = { msg->msg_control, msg->msg_controllen, in->m.msg_flags };
+	size_t before = c.left;
+
+	if (!(in->m.msg_flags & MSG_OOB)) {
+		put_time(in, &c);
+		if (!msg->msg_control) {
+			if (wants(in->s, SO_PASSCRED) || wants(in->s, AFU_SO_PASSPIDFD) || wants(in->s, SO_PASSSEC) ||
+			    (in->m.has & AFU_RECORD_RIGHTS))
+				c.flags |= MSG_CTRUNC;
+		} else {
+			put_credentials(in, &c);
+			put_rights(in, &c);
+			put_pidfd(in, &c);
+		}
+		put_unread(in, &c);
+	}
+	msg->msg_controllen = before - c.left;
+	msg->msg_flags = c.flags | (in->m.flags & MSG_CMSG_CLOEXEC);
 }
 
 void afu_incoming_end(struct afu_incoming *in)
 {
-	if (in->s)
-		afu_view_put(in->s);
+	if (!in->s)
+		return;
+	if (in->parcelled)
+		afu_parking_refuse(in->s, &in->rights, 0, (in->m.flags & MSG_PEEK) != 0);
+	in->parcelled = 0;
+	afu_view_put(in->s);
 	in->s = NULL;
 }

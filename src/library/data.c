@@ -84,12 +84,12 @@ ssize_t afunix_sendto(int fd, const void *buf, size_t n, int flags, const struct
 }
 
 ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
-{
-	struct afu_incoming in = {.s = NULL};
+{	struct afu_incoming in;
 	ssize_t got;
-
-	if (!afu_fd_ours(fd))
+if (!afu_fd_ours(fd))
 		return afu_return(afu_sys(SYS_recvfrom, fd, buf, n, flags, addr, len));
+	if (addr)
+		afu_incoming_init(&in, NULL);
 	got = recv_one(fd, buf, n, flags, addr ? &in : NULL);
 	if (got >= 0 && addr) {
 		int err = afu_incoming_name(&in, addr, len);
@@ -189,7 +189,7 @@ static ssize_t send_controlled(int fd, const struct afu_transfer *t, const struc
 	struct afu_outgoing out;
 	ssize_t ret;
 
-	memset(&out, 0, offsetof(struct afu_outgoing, fd));
+	afu_outgoing_init(&out);
 	ret = read_control(&out, msg, small);
 	out.m.control = out.control;
 	out.m.control_length = out.control ? out.length : 0;
@@ -250,9 +250,8 @@ static ssize_t do_recvmsg(int fd, struct msghdr *user, int flags)
 {
 	struct iovec iov[VECTOR_MAX];
 	struct afu_transfer t = {.flags = flags};
-	struct msghdr msg;
-	struct afu_incoming in = {.msg = &msg};
-	ssize_t got;
+	struct msghdr msg;	struct afu_incoming in;
+ssize_t got;
 	int err;
 
 	err = read_header(&msg, user, flags);
@@ -262,6 +261,7 @@ static ssize_t do_recvmsg(int fd, struct msghdr *user, int flags)
 		err = read_vector(iov, msg.msg_iov, msg.msg_iovlen, &t);
 	if (err)
 		return err;
+	afu_incoming_init(&in, &msg);
 	got = afu_transfer_receive(fd, &t, &in);
 	if (got < 0)
 		return got;

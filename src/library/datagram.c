@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "library/domain.h"
 #include "library/flows.h"
+#include "library/speaker.h"
 #include "library/outside.h"
 #include "library/view.h"
 
@@ -181,6 +182,16 @@ struct sending {
 	int admitted;  /* what precedes the destination was looked at */
 };
 
+/* Whether the message has to say who sends it, and does not yet. */
+static int unidentified(const struct afu_sock *s, const struct afu_flow *flow, const struct afu_sending *m)
+{
+	/* relaxed: a message that crosses a change of the option may go either way */
+	return ((atomic_load_explicit(&flow->out.peer->wants, memory_order_relaxed) & AFU_WANTS_IDENTITY) || m->claim ||
+		s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
+	       !m->identity;
+}
+
+enum { UNIDENTIFIED = 1 };
 /* No result of a call. */
 enum { AGAIN = -100000 };
 
@@ -191,6 +202,9 @@ static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *
 	ssize_t err;
 
 	switch (why) {
+	case UNIDENTIFIED:
+		err = afu_speaker_identity(s, c->m->claim, &c->m->identity);
+		break;
 	case -EBUSY:
 		err = afu_sock_patient(th, &c->p);
 		if (err)
@@ -242,6 +256,10 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 		*flow = f ? f->peer : NULL;
 		if (!*flow)
 			return afu_refuse(readable(c->t) ? AFU_CAUSE_NOT_CONNECTED : AFU_CAUSE_BAD_POINTER);
+	}
+	if (__builtin_expect(unidentified(s, *flow, c->m), 0)) {
+		*why = UNIDENTIFIED;
+		return AGAIN;
 	}
 	n = afu_dgram_put(s, th, *flow, &it, c->t->length, c->m);
 	if (n == -EAGAIN || n == -EBUSY || n == -ESHUTDOWN) {

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "channel/waiter.h"
 #include "gate/domain_path.h"
+#include "library/parking.h"
 #include "library/process.h"
 #include "library/signal.h"
 #include "library/table.h"
@@ -127,6 +128,7 @@ static int choose(const char *address)
 		return err;
 	afu_signal_start();
 	afu_process_start();
+	afu_parking_start();
 	afu_waiter_ops = &ops;
 	afu_watch_overflow = overflow;
 	afu_sock_peer_here = peer_here;

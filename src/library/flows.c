@@ -6,6 +6,7 @@
 #include "base/pool.h"
 #include "library/domain.h"
 #include "library/known.h"
+#include "library/parking.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -72,9 +73,9 @@ static void place(struct afu_sock *s, struct afu_flow *f, unsigned int slot_out,
 	slot_out %= AFU_FLOWS_MAX;
 	slot_in %= AFU_FLOWS_MAX;
 	f->out = (struct afu_way_out){ring, (void *)(page + AFU_ENDPOINT_TX_AT + 64 * slot_out), &side[0],
-				      &side[1]};
+				      &side[1], f->id, 0};
 	f->in = (struct afu_way_in){ring, (void *)(page + AFU_ENDPOINT_RX_AT + 64 * slot_in), &side[1],
-				    &side[0]};
+				    &side[0], f->id, 0};
 }
 
 /* 0, or a negative errno; -ESRCH: it is gone already. */
@@ -117,6 +118,8 @@ static int fetch(struct afu_sock *s, uint64_t id, struct afu_flow **to)
 
 static void discard(struct afu_flow *f)
 {
+	afu_parking_close(&f->in.parking);
+	afu_parking_close(&f->out.parking);
 	afu_channel_unmap(f->ch, 0);
 	afu_sys_munmap(f->inbox, sizeof *f->inbox);
 	afu_pool_put(&pool, f);

@@ -9,6 +9,7 @@
 #include "library/address.h"
 #include "library/domain.h"
 #include "library/epoll.h"
+#include "library/speaker.h"
 #include "library/moved.h"
 #include "library/table.h"
 #include "library/transfer.h"
@@ -504,6 +505,7 @@ static int request_connect(struct afu_sock *s, const struct afu_name *name, int 
 		req.arg[0] |= AFU_CONNECT_WAIT;
 	if (s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD])
 		req.arg[0] |= AFU_CONNECT_PASS;
+	req.arg[1] = (uint64_t)afu_sys(SYS_getuid) << 32 | (uint32_t)afu_sys(SYS_getgid);
 	if (s->type == SOCK_DGRAM && afu_dgram_ready(s))
 		req.arg[0] |= AFU_CONNECT_UNREAD;
 	if (name->abstract) {
@@ -518,6 +520,8 @@ static int request_connect(struct afu_sock *s, const struct afu_name *name, int 
 	if (node >= 0)
 		afu_sys_close(node);
 	*other = !err && reply.arg[2] != 0;
+	if (!err && s->type != SOCK_DGRAM)
+		afu_speaker_told(s, reply.arg[1]);
 	/* if the view can't be had now, the next call renews it */
 	if (!err && n == 1 && reply.arg[0] == AFU_CONNECTED)
 		afu_view_connected(s, got[0]);

@@ -10,6 +10,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "library/domain.h"
+#include "library/speaker.h"
 #include "library/view.h"
 
 #include <fcntl.h>
@@ -76,8 +77,33 @@ static int stream_state(const struct afu_sock *s, const struct afu_transfer *t, 
 	return s->state == AFU_CONNECTED ? 0 : afu_refuse(AFU_CAUSE_NOT_CONNECTED);
 }
 
-static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
-			   int addressed, struct afu_sending *m)
+/*
+ * Whether the message has to say who sends it, and does not yet: the sender or the receiver has
+ * asked for that, or nobody has accepted the connection.
+ */
+static int unidentified(const struct afu_sock *s, const struct afu_sending *m)
+{
+	/* relaxed: a message that crosses a change of the option may go either way */
+	return (atomic_load_explicit(&s->peer->wants, memory_order_relaxed) & (AFU_WANTS_IDENTITY | AFU_WANTS_EMBRYO) ||
+		m->claim || s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
+	       !m->identity;
+}
+
+/* The view is entered; is again on return 0.  Else it was left. */
+static int identify(struct afu_sock *s, struct afu_thread *th, struct afu_sending *m)
+{
+	int err;
+
+	afu_view_get(s);
+	afu_view_leave(th);
+	err = afu_speaker_identity(s, m->claim, &m->identity);
+	if (!err)
+		err = afu_view_reenter(th, s);
+	afu_view_put(s);
+	return err;
+}
+
+static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t, int addressed, struct afu_sending *m)
 {
 	struct afu_patience p, impatient;
 	struct afu_iter it = {t->iov, t->n, 0};
@@ -87,6 +113,11 @@ static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const stru
 	if (__builtin_expect(err, 0)) {
 		afu_view_leave(th);
 		return err;
+	}
+	if (__builtin_expect(unidentified(s, m), 0)) {
+		err = identify(s, th, m);
+		if (err)
+			return err;
 	}
 	p = afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns);
 	impatient = p;
@@ -118,6 +149,12 @@ static ssize_t send_packet(struct afu_sock *s, struct afu_thread *th, const stru
 	struct afu_iter it = {t->iov, t->n, 0};
 	ssize_t n;
 
+	if (__builtin_expect(unidentified(s, m), 0)) {
+		int err = identify(s, th, m);
+
+		if (err)
+			return err;
+	}
 	impatient.nonblocking = 1;
 	n = afu_packet_send(s, th, &it, t->length, m, &impatient);
 	if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
@@ -285,10 +322,11 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 		return err;
 	}
 	if (in) {
-		/* beyond the call: for the sender's name */
-		afu_view_get(s);
-		in->s = s;
+		/* beyond the call: for the sender's name, and who he is */
+		afu_incoming_begin(in, s);
 	}
+	if (__builtin_expect(s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD], 0))
+		m->split = 1;
 	if (__builtin_expect(s->type == SOCK_STREAM, 1))
 		n = receive_stream(s, th, t, m);
 	else

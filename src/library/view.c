@@ -9,7 +9,9 @@
 #include "library/domain.h"
 #include "library/epoll.h"
 #include "library/flows.h"
+#include "library/speaker.h"
 #include "library/known.h"
+#include "library/parking.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -57,6 +59,8 @@ static void unmap_channel(struct afu_sock *s)
 static void unmap(struct afu_sock *s)
 {
 	afu_flows_free(s);
+	afu_parking_close(&s->in.parking);
+	afu_parking_close(&s->out.parking);
 	if (s->ch)
 		afu_channel_unmap(s->ch, one_page(s, s->state));
 	if (s->retired)
@@ -106,8 +110,8 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		side &= 1;
 		s->own = &ch->side[side];
 		s->peer = &ch->side[1 - side];
-		s->out = (struct afu_way_out){ afu_channel_ring(ch, side), &s->ep->tx, s->own, s->peer };
-		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer };
+		s->out = (struct afu_way_out){ afu_channel_ring(ch, side), &s->ep->tx, s->own, s->peer, 0, 0 };
+		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0 };
 		s->ch = ch;
 		s->channel_id = ch->id;
 	}
@@ -422,6 +426,7 @@ void afu_view_forked(void)
 	pool.lock = renewing = (struct afu_plock){ 0 };
 	afu_flows_forked();
 	afu_known_forked();
+	afu_speaker_forked();
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		struct afu_sock *s = afu_fd_sock((int)fd);
 
@@ -433,6 +438,8 @@ void afu_view_forked(void)
 		s->flows = NULL;
 		s->old_flows = NULL;
 		s->old_flow = NULL;
+		s->in.parking = s->out.parking = 0;
+		s->speaker.identity = 0;
 		s->version = 0;
 		atomic_store(&s->uses, 0);
 	}

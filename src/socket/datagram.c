@@ -506,9 +506,7 @@ void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th)
 	if (afu_sock_lock_rx(s, th) == 0) {
 		/* what a sender puts into the room that this makes stays */
 		while ((flow = oldest(f, &rec)) != NULL && time_of(flow, &rec) <= now) {
-			struct afu_receiving none = {0};
-
-			afu_record_note(&flow->in, &rec, &none);
+			afu_record_drop(s, &flow->in, &rec);
 			afu_ring_take(&flow->in.ring, flow->in.rx, &rec, afu_charge(SOCK_DGRAM, rec.length));
 			uncount(flow);
 			tell_senders(f, flow);

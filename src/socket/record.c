@@ -118,8 +118,8 @@ static uint32_t words_of(struct afu_sock *s, const struct afu_way_out *way, uint
 	return flags | n;
 }
 
-/* A receiver that takes no descriptors: bad data are the graver mistake. */
-static int rights_refused(const struct afu_iter *from, uint32_t n)
+/* Whether the buffers can be read: asked before descriptors are parked for a record that would not come. */
+static int is_readable(const struct afu_iter *from, uint32_t n)
 {
 	struct afu_iter it = *from;
 	char scratch[4096];
@@ -128,30 +128,42 @@ static int rights_refused(const struct afu_iter *from, uint32_t n)
 		uint32_t part = n < sizeof scratch ? n : (uint32_t)sizeof scratch;
 
 		if (afu_iter_gather(&it, scratch, part))
-			return -EFAULT;
+			return 0;
 		n -= part;
 	}
-	return afu_refuse(AFU_CAUSE_RIGHTS_REFUSED);
+	return 1;
 }
 
-int afu_record_put(struct afu_sock *s, const struct afu_way_out *way, struct afu_iter *from, uint32_t n,
-		   uint32_t flags, struct afu_sending *m, uint32_t charge)
+static int park(struct afu_sock *s, struct afu_way_out *way, const struct afu_iter *from, uint32_t n,
+		struct afu_sending *m)
+{
+	if (!is_readable(from, n))
+		return -EFAULT;
+	/* relaxed: a message that crosses a change of the option may go either way */
+	if (atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS)
+		return afu_refuse(AFU_CAUSE_RIGHTS_REFUSED);
+	return m->park(m, s, way, s->ep->parcels);
+}
+
+int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter *from, uint32_t n, uint32_t flags,
+		   struct afu_sending *m, uint32_t charge)
 {
 	uint64_t words[AFU_RING_WORDS];
 	int err;
 
 	flags = words_of(s, way, flags, m, words);
 	if (__builtin_expect(m->rights != 0, 0)) {
-		if (atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS)
-			return rights_refused(from, n); /* relaxed: as above */
-		err = m->park(m, way, s->ep->parcels);
+		err = park(s, way, from, n, m);
 		if (err)
 			return err;
 	}
 	return afu_ring_put(&way->ring, way->tx, words, from, n, flags, charge);
 }
 
-void afu_record_note(const struct afu_way_in *way, const struct afu_ring_record *rec, struct afu_receiving *m)
+void (*afu_unpark_none)(struct afu_sock *s, struct afu_way_in *way, uint64_t number);
+
+void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec,
+		     struct afu_receiving *m)
 {
 	uint64_t words[AFU_RING_WORDS];
 	uint32_t n = 0;
@@ -166,8 +178,20 @@ void afu_record_note(const struct afu_way_in *way, const struct afu_ring_record 
 	if (m->has & AFU_RECORD_IDENTITY)
 		m->identity = words[n++];
 	/* a stream's descriptors go with the first byte of their record */
-	if ((m->has & AFU_RECORD_RIGHTS) && !rec->offset && m->unpark)
-		m->unpark(m, way, words[n], (m->flags & MSG_PEEK) != 0);
+	if (!(m->has & AFU_RECORD_RIGHTS) || rec->offset)
+		return;
+	if (m->unpark)
+		m->unpark(m, s, way, words[n], (m->flags & MSG_PEEK) != 0);
+	else if (!(m->flags & MSG_PEEK) && afu_unpark_none)
+		afu_unpark_none(s, way, words[n]);
+}
+
+void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec)
+{
+	struct afu_receiving nobody = { 0 };
+
+	if (rec->flags & AFU_RECORD_RIGHTS)
+		afu_record_note(s, way, rec, &nobody);
 }
 
 void afu_peek_back(struct afu_sock *s, size_t n)
@@ -197,7 +221,7 @@ int afu_record_passed(const struct afu_ring_record *rec, int offset_on, size_t *
 	return 1;
 }
 
-ssize_t afu_record_message(struct afu_sock *s, const struct afu_way_in *way, struct afu_ring_record *rec,
+ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct afu_ring_record *rec,
 			   size_t skip, struct afu_iter *to, size_t len, struct afu_receiving *m)
 {
 	int peek = (m->flags & MSG_PEEK) != 0;
@@ -213,7 +237,7 @@ ssize_t afu_record_message(struct afu_sock *s, const struct afu_way_in *way, str
 		afu_ring_reflag(&way->ring, rec, AFU_RECORD_PEEKED, 0);
 	err = n ? afu_ring_read(&way->ring, rec, (uint32_t)skip, to, (uint32_t)n) : 0;
 	if (!err || !peek)
-		afu_record_note(way, rec, m);
+		afu_record_note(s, way, rec, m);
 	if (peek) {
 		if (!err)
 			afu_peek_on(s, n);

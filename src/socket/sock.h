@@ -27,11 +27,15 @@ struct afu_way_in {
 	struct afu_ring ring;
 	struct afu_ring_rx *rx;
 	struct afu_side *own, *peer;
+	uint64_t flow;        /* 0: the connection */
+	_Atomic int parking;  /* 1 + a descriptor: where to fetch what was parked; library/parking.c; 0 */
 };
 struct afu_way_out {
 	struct afu_ring ring;
 	struct afu_ring_tx *tx;
 	struct afu_side *own, *peer;
+	uint64_t flow;
+	_Atomic int parking;  /* likewise: where to park */
 };
 
 /* A name of somebody else's, as the broker told it; library/known.c. */
@@ -40,6 +44,13 @@ struct afu_known {
 	uint32_t version; /* of the endpoint's count of names */
 	uint32_t length;  /* bytes; 0: unnamed */
 	uint8_t name[116];
+};
+
+/* As whom this process speaks through a socket; library/speaker.c. */
+struct afu_speaker {
+	_Atomic uint64_t identity; /* 0: not known */
+	int32_t pid;
+	uint32_t uid, gid;
 };
 
 /* Datagrams from one socket to another. */
@@ -91,6 +102,7 @@ struct afu_sock {
 	int hidden;	       /* fd is such a duplicate, or -1 */
 	void *watches;	       /* its entries in epoll instances of this process; library/epoll.c */
 	struct afu_known peer_name;
+	struct afu_speaker speaker;
 	int autobound; /* it is known to have a name */
 };
 
@@ -128,8 +140,8 @@ struct afu_sending {
 	uint64_t identity; /* 0: none */
 	int rights;	   /* descriptors go with it */
 	/* parks them, under the lock of the way; 0 or the negative errno of a cause */
-	int (*park)(struct afu_sending *m, const struct afu_way_out *way, uint64_t number);
-	int sigpipe;	     /* result: the refusal comes with that signal */
+	int (*park)(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *way, uint64_t number);	const struct ucred *claim; /* who the sender says he is; NULL */
+	int sigpipe;        /* result: the refusal comes with that signal */
 	const void *control; /* the control data as the caller gave them, for a receiver outside the domain */
 	size_t control_length;
 };
@@ -139,7 +151,7 @@ struct afu_receiving {
 	int flags; /* MSG_* */
 	int split; /* the speaker's identity ends a stream's read */
 	/* takes descriptors out of the parking, or copies them, under the lock of the way */
-	void (*unpark)(struct afu_receiving *m, const struct afu_way_in *way, uint64_t number, int peek);
+	void (*unpark)(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek);
 	uint32_t has; /* results: AFU_RECORD_* that the words below hold */
 	uint64_t time, identity;
 	int msg_flags; /* MSG_TRUNC, MSG_OOB */
@@ -200,16 +212,20 @@ int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w
 
 /* One record: the words that m and the receiver ask for, n bytes.  As afu_ring_put(); parks descriptors
  * first. */
-int afu_record_put(struct afu_sock *s, const struct afu_way_out *way, struct afu_iter *from, uint32_t n,
+int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter *from, uint32_t n,
 		   uint32_t flags, struct afu_sending *m, uint32_t charge);
-/* Tells m what the record's words say. */
-void afu_record_note(const struct afu_way_in *way, const struct afu_ring_record *rec,
+/* Tells m what the record's words say; whoever does not want descriptors drops them. */
+void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec,
 		     struct afu_receiving *m);
+/* The record is passed over unread: descriptors that came with it are dropped. */
+void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec);
+/* Set by the library: closes what was parked. */
+extern void (*afu_unpark_none)(struct afu_sock *s, struct afu_way_in *way, uint64_t number);
 /*
  * One whole message, the first of the ring: copies it, or what a peek from *skip on shows of
  * it, and consumes it.  The result of the call, or -EFAULT.
  */
-ssize_t afu_record_message(struct afu_sock *s, const struct afu_way_in *way, struct afu_ring_record *rec,
+ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct afu_ring_record *rec,
 			   size_t skip, struct afu_iter *to, size_t len, struct afu_receiving *m);
 /* Whether a peek with an offset passes the message over; *skip counts down. */
 int afu_record_passed(const struct afu_ring_record *rec, int offset_on, size_t *skip);

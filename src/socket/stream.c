@@ -138,6 +138,12 @@ static int oob_inline(const struct afu_sock *s)
 /* What a read does with the record at hand. */
 enum verdict { READ_IT, PASS_IT, STOP_HERE };
 
+static void skip_record(struct afu_sock *s, const struct afu_ring_record *rec)
+{
+	afu_record_drop(s, &s->in, rec);
+	afu_ring_take(&s->in.ring, s->in.rx, rec, afu_charge(SOCK_STREAM, rec->length));
+}
+
 /*
  * The out-of-band mark, as the kernel manages it: a read that has something stops at it; one
  * that begins there passes over the byte, and drops it unless it only peeks.
@@ -151,7 +157,7 @@ static enum verdict at_mark(struct afu_sock *s, struct afu_ring_record *rec, siz
 		if (done && !afu_ring_oob_pending(r, s->in.rx))
 			return STOP_HERE;
 		if (!peek)
-			afu_ring_take(r, s->in.rx, rec, afu_charge(SOCK_STREAM, rec->length));
+			skip_record(s, rec);
 		return PASS_IT;
 	case AFU_OOB_PENDING:
 		if (done)
@@ -163,7 +169,7 @@ static enum verdict at_mark(struct afu_sock *s, struct afu_ring_record *rec, siz
 		}
 		if (!peek) {
 			s->in.rx->discarded++;
-			afu_ring_take(r, s->in.rx, rec, afu_charge(SOCK_STREAM, rec->length));
+			skip_record(s, rec);
 		}
 		return PASS_IT;
 	default:
@@ -172,15 +178,20 @@ static enum verdict at_mark(struct afu_sock *s, struct afu_ring_record *rec, siz
 }
 
 /* Whether the record belongs to the same read as what was read before it. */
+static uint64_t identity_of(const struct afu_way_in *way, const struct afu_ring_record *rec)
+{
+	uint64_t words[AFU_RING_WORDS];
+
+	if (!(rec->flags & AFU_RECORD_IDENTITY))
+		return 0;
+	afu_ring_words(&way->ring, rec, words);
+	return words[rec->flags & AFU_RECORD_TIME ? 1 : 0];
+}
+
 static int same_speaker(const struct afu_sock *s, const struct afu_ring_record *rec,
 			const struct afu_receiving *m)
 {
-	struct afu_receiving next = {.flags = MSG_PEEK};
-
-	if (!m->split || !m->spoke)
-		return 1;
-	afu_record_note(&s->in, rec, &next);
-	return next.identity == m->identity;
+	return !m->split || !m->spoke || identity_of(&s->in, rec) == m->identity;
 }
 
 /* What the flags of a record mean for a read.  done counts the whole call's bytes. */
@@ -209,7 +220,7 @@ static int note(struct afu_sock *s, const struct afu_ring_record *rec, struct af
 
 	if (!first && !rights)
 		return 0;
-	afu_record_note(&s->in, rec, m);
+	afu_record_note(s, &s->in, rec, m);
 	if (!first) {
 		/* the read's speaker is the first's */
 		m->has = (m->has & AFU_RECORD_RIGHTS) | (has & ~(uint32_t)AFU_RECORD_RIGHTS);

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "library/parking.h"
+
+#include "base/cause.h"
+#include "base/memory.h"
+#include "library/domain.h"
+#include "library/table.h"
+#include "library/view.h"
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TOKENS_AT_ONCE 15
+
+union ancillary {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(AFU_RIGHTS_MAX * sizeof(int))];
+};
+
+/* The kernel socket, fetched from the broker at first use; negative errno. */
+static int parking(struct afu_sock *s, _Atomic int *slot, uint64_t flow, int outgoing)
+{
+	struct afu_request req = { .op = AFU_OP_PARKING, .socket = s->id, .arg = { flow, (uint64_t)outgoing } };
+	int have = atomic_load(slot), none = 0, got[AFU_MESSAGE_FDS], err;
+	struct afu_reply reply;
+	unsigned int n;
+
+	if (have)
+		return have - 1;
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return err;
+	have = 1 + afu_table_hide(got[0]);
+	if (atomic_compare_exchange_strong(slot, &none, have))
+		return have - 1;
+	afu_close_hidden(have - 1);
+	return none - 1;
+}
+
+void afu_parking_close(_Atomic int *slot)
+{
+	int have = atomic_exchange(slot, 0);
+
+	if (have)
+		afu_close_hidden(have - 1);
+}
+
+/* The broker keeps the sockets of the parcel while it is under way. */
+static int entrust(struct afu_sock *s, const struct afu_way_out *way, struct afu_parcel *p)
+{
+	struct afu_request req = { .op = AFU_OP_ENTRUST, .socket = s->id, .arg = { way->flow, p->number } };
+	struct afu_reply reply;
+	int tokens[TOKENS_AT_ONCE], got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	p->note.n = 0;
+	for (int i = 0; i < p->n;) {
+		uint32_t first = p->note.n;
+		unsigned int count = 0;
+
+		for (; i < p->n && count < TOKENS_AT_ONCE; i++) {
+			if (!afu_fd_ours(p->fd[i]))
+				continue;
+			tokens[count++] = p->fd[i];
+			p->note.socket[p->note.n++].index = (uint32_t)i;
+		}
+		if (!count)
+			break;
+		err = afu_domain_call(&req, tokens, count, &reply, got, &n);
+		if (err)
+			return err;
+		for (unsigned int k = 0; k < count; k++)
+			memcpy(&p->note.socket[first + k].id, reply.data + k * sizeof(uint64_t), sizeof(uint64_t));
+	}
+	return 0;
+}
+
+/* A descriptor that names the token and does not hold it open. */
+static int name_only(int token)
+{
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", token);
+	return (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+}
+
+static long send_parcel(int fd, const struct afu_parcel *p, const int *fds)
+{
+	struct iovec iov = { (void *)(uintptr_t)&p->note,
+			     offsetof(struct afu_parcel_note, socket) + p->note.n * sizeof p->note.socket[0] };
+	union ancillary anc;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes,
+			      .msg_controllen = CMSG_SPACE((size_t)p->n * sizeof(int)) };
+
+	anc.align.cmsg_level = SOL_SOCKET;
+	anc.align.cmsg_type = SCM_RIGHTS;
+	anc.align.cmsg_len = CMSG_LEN((size_t)p->n * sizeof(int));
+	memcpy(CMSG_DATA(&anc.align), fds, (size_t)p->n * sizeof(int));
+	return afu_sys(SYS_sendmsg, fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p)
+{
+	int fds[AFU_RIGHTS_MAX], fd = parking(s, &way->parking, way->flow, 1), err;
+	long sent;
+
+	if (fd < 0)
+		return fd;
+	err = entrust(s, way, p);
+	if (err)
+		return err;
+	p->note.number = p->number;
+	p->note.pad = 0;
+	memcpy(fds, p->fd, (size_t)p->n * sizeof *fds);
+	for (uint32_t i = 0; i < p->note.n; i++)
+		fds[p->note.socket[i].index] = name_only(fds[p->note.socket[i].index]);
+	sent = send_parcel(fd, p, fds);
+	for (uint32_t i = 0; i < p->note.n; i++)
+		afu_sys_close(fds[p->note.socket[i].index]);
+	switch (sent) {
+	case -ETOOMANYREFS:
+		return afu_refuse(AFU_CAUSE_RIGHTS_IN_FLIGHT);
+	case -EBADF:
+		return afu_refuse(AFU_CAUSE_RIGHTS_BAD_DESCRIPTOR);
+	case -EINVAL:
+		return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
+	case -EAGAIN:
+		return -EAGAIN;
+	default:
+		return 0; /* nobody is left to receive them: the record has no reader either */
+	}
+}
+
+/* Takes the next message out; its descriptors are installed if fds is not NULL.  Bytes, or negative errno. */
+static long receive_parcel(int fd, struct afu_parcel *p, int flags, int with)
+{
+	struct iovec iov = { &p->note, sizeof p->note };
+	union ancillary anc;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	long got;
+
+	if (with) {
+		msg.msg_control = anc.bytes;
+		msg.msg_controllen = sizeof anc.bytes;
+	}
+	got = afu_sys(SYS_recvmsg, fd, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (got < 0 || !with)
+		return got;
+	p->truncated = (msg.msg_flags & MSG_CTRUNC) != 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		p->n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(p->fd, CMSG_DATA(c), (size_t)p->n * sizeof(int));
+	}
+	for (int i = 0; i < p->n; i++)
+		afu_fd_forget(p->fd[i]);
+	return got;
+}
+
+/* What stands in the note, bounded; the sender may have written anything. */
+static int note_valid(struct afu_parcel *p, long got)
+{
+	size_t head = offsetof(struct afu_parcel_note, socket);
+
+	if (got < (long)head || p->note.n > AFU_RIGHTS_MAX ||
+	    (size_t)got < head + p->note.n * sizeof p->note.socket[0])
+		return 0;
+	for (uint32_t i = 0; i < p->note.n; i++) {
+		if (p->note.socket[i].index >= AFU_RIGHTS_MAX)
+			return 0;
+	}
+	return 1;
+}
+
+static void drop_sockets(struct afu_sock *s, const struct afu_parcel *p, int from)
+{
+	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id, .arg = { p->flow, p->number }, .length = 1,
+				   .data = { AFU_CLAIM_DROP } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	for (uint32_t i = 0; i < p->note.n; i++) {
+		if ((int)p->note.socket[i].index < from)
+			continue;
+		req.arg[2] = p->note.socket[i].id;
+		afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	}
+}
+
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek, struct afu_parcel *p)
+{
+	int fd = parking(s, &way->parking, way->flow, 0);
+
+	p->n = 0;
+	p->note.n = 0;
+	p->truncated = 1;
+	p->number = number;
+	p->flow = way->flow;
+	while (fd >= 0) {
+		long got = receive_parcel(fd, p, MSG_PEEK, 0);
+
+		if (got < 0 || (note_valid(p, got) && p->note.number > number))
+			break; /* there is none: the sender lied */
+		if (note_valid(p, got) && p->note.number == number) {
+			receive_parcel(fd, p, peek ? MSG_PEEK : 0, 1);
+			return;
+		}
+		/* its record was passed over, or its sender died before there was one */
+		receive_parcel(fd, p, 0, 0);
+	}
+	p->note.n = 0;
+}
+
+static void unpark_none(struct afu_sock *s, struct afu_way_in *way, uint64_t number)
+{
+	int fd = parking(s, &way->parking, way->flow, 0);
+	struct afu_parcel p = { .number = number, .flow = way->flow };
+
+	while (fd >= 0) {
+		long got = receive_parcel(fd, &p, MSG_PEEK, 0);
+
+		if (got < 0 || (note_valid(&p, got) && p.note.number > number))
+			return;
+		receive_parcel(fd, &p, 0, 0);
+		if (note_valid(&p, got) && p.note.number == number) {
+			drop_sockets(s, &p, 0);
+			return;
+		}
+	}
+}
+
+void afu_parking_start(void)
+{
+	afu_unpark_none = unpark_none;
+}
+
+/* One socket of the parcel; 0: it could not be had. */
+static int settle_one(struct afu_sock *s, const struct afu_parcel *p, uint32_t i, int peek, int cloexec)
+{
+	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id,
+				   .arg = { p->flow, p->number, p->note.socket[i].id }, .length = 1,
+				   .data = { peek ? AFU_CLAIM_COPY : AFU_CLAIM_TAKE } };
+	int got[AFU_MESSAGE_FDS], to = p->fd[p->note.socket[i].index];
+	struct afu_reply reply;
+	unsigned int n;
+
+	if (afu_domain_call(&req, NULL, 0, &reply, got, &n) < 0)
+		return 0;
+	afu_sys(SYS_dup3, got[0], to, cloexec ? O_CLOEXEC : 0);
+	afu_sys_close(got[0]);
+	return afu_view_recognise(to);
+}
+
+void afu_parking_settle(struct afu_sock *s, struct afu_parcel *p, int peek, int cloexec)
+{
+	for (int i = 0; i < p->n && !cloexec; i++)
+		afu_sys(SYS_fcntl, p->fd[i], F_SETFD, 0);
+	for (uint32_t i = 0; i < p->note.n; i++) {
+		if ((int)p->note.socket[i].index < p->n)
+			settle_one(s, p, i, peek, cloexec);
+	}
+	/* those for which there was no number */
+	if (!peek)
+		drop_sockets(s, p, p->n);
+}
+
+void afu_parking_refuse(struct afu_sock *s, struct afu_parcel *p, int from, int peek)
+{
+	for (int i = from; i < p->n; i++)
+		afu_sys_close(p->fd[i]);
+	if (!peek)
+		drop_sockets(s, p, from);
+	for (uint32_t i = 0; i < p->note.n; i++) {
+		if ((int)p->note.socket[i].index < from)
+			continue;
+		p->note.socket[i--] = p->note.socket[--p->note.n];
+	}
+	if (from < p->n)
+		p->n = from;
+}

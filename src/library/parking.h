@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Descriptors on their way.
+ *
+ * With the record that says so goes a message through a kernel socketpair of the
+ * direction's, the parking; both have the same number, and come in the same order.  The
+ * message carries the descriptors themselves, so that the kernel counts them, duplicates
+ * them, and closes them with the last holder of the parking.  A socket of ours goes as a
+ * descriptor that only names it (O_PATH, which holds nothing open); the broker keeps it meanwhile.
+ */
+#ifndef AFU_LIBRARY_PARKING_H
+#define AFU_LIBRARY_PARKING_H
+
+#include "socket/sock.h"
+
+#define AFU_RIGHTS_MAX 253
+
+/* What was fetched from a parking, or is to be parked. */
+struct afu_parcel {
+	uint64_t number;
+	uint64_t flow;
+	int n;                    /* descriptors */
+	int truncated;            /* the process had no room for all of them */
+	int fd[AFU_RIGHTS_MAX];
+	struct afu_parcel_note {
+		uint32_t n;       /* of the descriptors, those that stand for sockets of ours */
+		uint32_t pad;
+		uint64_t number;
+		struct {
+			uint32_t index;
+			uint32_t pad;
+			uint64_t id;
+		} socket[AFU_RIGHTS_MAX];
+	} note;
+};
+
+/* Parks the parcel's descriptors under its number.  0; -EAGAIN: there is no room; else a refusal. */
+int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p);
+/* Fetches those of that number; peek: copies.  What was parked before it and has no record is closed. */
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek, struct afu_parcel *p);
+/* The sockets among those that were fetched become sockets of this process.  peek: as fetched. */
+void afu_parking_settle(struct afu_sock *s, struct afu_parcel *p, int peek, int cloexec);
+/* Closes what was fetched, from a descriptor on; not settled yet. */
+void afu_parking_refuse(struct afu_sock *s, struct afu_parcel *p, int from, int peek);
+/* The view of the direction ends. */
+void afu_parking_close(_Atomic int *parking);
+void afu_parking_start(void);
+
+#endif

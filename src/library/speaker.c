@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+#include "library/speaker.h"
+
+#include "base/cause.h"
+#include "base/lock.h"
+#include "library/domain.h"
+
+#include <string.h>
+
+#define REMEMBERED 64
+
+/* Identities are never changed, so what was told once stays true. */
+struct told {
+	uint64_t socket, flow, identity;
+	struct ucred who;
+};
+static struct told told[REMEMBERED];
+static struct afu_plock lock;
+
+/* What needs no privilege, without asking: one's own process and one's own ids. */
+static int is_own(const struct ucred *claim)
+{
+	uid_t uid[3];
+	gid_t gid[3];
+
+	if (claim->pid != (pid_t)afu_sys(SYS_getpid) || afu_sys(SYS_getresuid, &uid[0], &uid[1], &uid[2]) < 0 ||
+	    afu_sys(SYS_getresgid, &gid[0], &gid[1], &gid[2]) < 0)
+		return 0;
+	return (claim->uid == uid[0] || claim->uid == uid[1] || claim->uid == uid[2]) &&
+	       (claim->gid == gid[0] || claim->gid == gid[1] || claim->gid == gid[2]);
+}
+
+/* Sends the claim through a kernel socket that nobody reads. */
+static long try_claim(const struct ucred *claim)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} anc;
+	struct iovec iov = { (void *)(uintptr_t) "", 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes,
+			      .msg_controllen = sizeof anc.bytes };
+	int fds[2];
+	long err = afu_sys(SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds);
+
+	if (err < 0)
+		return err;
+	memset(&anc, 0, sizeof anc);
+	anc.align.cmsg_level = SOL_SOCKET;
+	anc.align.cmsg_type = SCM_CREDENTIALS;
+	anc.align.cmsg_len = CMSG_LEN(sizeof *claim);
+	memcpy(CMSG_DATA(&anc.align), claim, sizeof *claim);
+	err = afu_sys(SYS_sendmsg, fds[0], &msg, MSG_DONTWAIT);
+	afu_sys_close(fds[0]);
+	afu_sys_close(fds[1]);
+	return err < 0 ? err : 0;
+}
+
+static int refuse_claim(long err)
+{
+	switch (err) {
+	case 0:
+		return 0;
+	case -EPERM:
+		return afu_refuse(AFU_CAUSE_CREDENTIALS_DENIED);
+	case -ESRCH:
+		return afu_refuse(AFU_CAUSE_CREDENTIALS_NO_PROCESS);
+	case -EINVAL:
+		return afu_refuse(AFU_CAUSE_CREDENTIALS_FORM);
+	default:
+		return afu_refuse_as(AFU_CAUSE_NO_MEMORY, (int)-err, NULL);
+	}
+}
+
+int afu_speaker_check(const struct ucred *claim)
+{
+	return is_own(claim) ? 0 : refuse_claim(try_claim(claim));
+}
+
+static struct ucred own_identity(void)
+{
+	/* the real ids: it is they that the kernel puts into a message by itself */
+	return (struct ucred){ (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_getuid), (gid_t)afu_sys(SYS_getgid) };
+}
+
+static void keep(struct afu_sock *s, uint64_t identity, const struct ucred *who)
+{
+	atomic_store(&s->speaker.identity, 0);
+	s->speaker.pid = who->pid;
+	s->speaker.uid = who->uid;
+	s->speaker.gid = who->gid;
+	atomic_store_explicit(&s->speaker.identity, identity, memory_order_release); /* pairs with kept() */
+}
+
+/* The one that was had before, if the process is still the same. */
+static uint64_t kept(const struct afu_sock *s, const struct ucred *who)
+{
+	uint64_t identity = atomic_load_explicit(&s->speaker.identity, memory_order_acquire);
+
+	return s->speaker.pid == who->pid && s->speaker.uid == who->uid && s->speaker.gid == who->gid ? identity : 0;
+}
+
+int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity)
+{
+	struct ucred who = claim ? *claim : own_identity();
+	struct afu_request req = { .op = AFU_OP_IDENTITY, .socket = s->id, .claimed = 1,
+				   .claim_pid = (uint32_t)who.pid, .claim_uid = who.uid, .claim_gid = who.gid };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	*identity = kept(s, &who);
+	if (*identity)
+		return 0;
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return err;
+	*identity = reply.arg[0];
+	keep(s, *identity, &who);
+	return 0;
+}
+
+void afu_speaker_told(struct afu_sock *s, uint64_t identity)
+{
+	struct ucred who = own_identity();
+
+	if (identity)
+		keep(s, identity, &who);
+}
+
+static int recall(const struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who)
+{
+	struct afu_thread *th = afu_thread();
+	const struct told *t = &told[(identity ^ flow) % REMEMBERED];
+	int found;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
+	found = t->identity == identity && t->socket == s->id && t->flow == flow;
+	if (found)
+		*who = t->who;
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
+	return found;
+}
+
+static void remember(const struct afu_sock *s, uint64_t flow, uint64_t identity, const struct ucred *who)
+{
+	struct afu_thread *th = afu_thread();
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
+	told[(identity ^ flow) % REMEMBERED] = (struct told){ s->id, flow, identity, *who };
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
+}
+
+int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who, int *pidfd)
+{
+	struct afu_request req = { .op = AFU_OP_WHO, .socket = s->id, .arg = { flow, identity, pidfd != NULL } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	if (!pidfd && recall(s, flow, identity, who))
+		return 0;
+	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	if (err)
+		return err;
+	*who = (struct ucred){ (pid_t)reply.arg[0], (uid_t)(reply.arg[1] >> 32), (gid_t)reply.arg[1] };
+	if (pidfd)
+		*pidfd = n ? got[0] : -1;
+	else
+		remember(s, flow, identity, who);
+	return 0;
+}
+
+void afu_speaker_forked(void)
+{
+	lock = (struct afu_plock){ 0 };
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/* As whom this process speaks, and who spoke to it. */
+#ifndef AFU_LIBRARY_SPEAKER_H
+#define AFU_LIBRARY_SPEAKER_H
+
+#include "socket/sock.h"
+
+/* Whether the kernel would carry that claim.  0, or the refusal. */
+int afu_speaker_check(const struct ucred *claim);
+/* The identity for a message through s, as the claim says or, if that is NULL, as the process is.  0 or a refusal. */
+int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity);
+/* What the broker said of the process when the socket was connected. */
+void afu_speaker_told(struct afu_sock *s, uint64_t identity);
+/* Who that is, as proved at the direction's sending end; *pidfd, if not NULL, is a descriptor or -1.  0 or negative errno. */
+int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who, int *pidfd);
+void afu_speaker_forked(void);
+
+#endif
