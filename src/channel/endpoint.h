@@ -32,6 +32,43 @@ enum afu_state {
 	AFU_MOVED,      /* became a socket of the kernel's */
 };
 
+/* Instructions of a classic socket filter that fit; a longer one is refused. */
+#define AFU_FILTER_ROOM 100
+
+/*
+ * A classic filter, (a) by any holder of the socket.  turn is odd while somebody writes;
+ * a reader copies the program and looks at turn again (socket/filter.h).
+ */
+struct afu_endpoint_filter {
+	_Atomic uint32_t turn;
+	_Atomic uint32_t length;                 /* instructions; 0: none */
+	_Atomic uint64_t code[AFU_FILTER_ROOM]; /* struct sock_filter */
+};
+
+/* SO_TIMESTAMP and its relatives, as the kernel keeps them: three bits. */
+enum {
+	AFU_STAMP_ON = 1,
+	AFU_STAMP_NS = 2,  /* struct timespec, else struct timeval */
+	AFU_STAMP_NEW = 4, /* the type of the option is that of the 64-bit times */
+};
+
+/* What the options need beyond one number each; each field: (a), zero when born. */
+struct afu_endpoint_options {
+	struct {
+		int64_t seconds, microseconds;
+	} timeout[2];              /* as SO_RCVTIMEO and SO_SNDTIMEO read */
+	uint64_t pacing;           /* SO_MAX_PACING_RATE, complemented */
+	uint32_t txtime[2];
+	uint32_t timestamping[2];  /* flags, clock */
+	int32_t linger;            /* l_linger as read */
+	_Atomic uint32_t stamps;   /* AFU_STAMP_* */
+	uint32_t filter_memory;    /* bytes that SO_MEMINFO shows for it */
+	uint32_t mode;             /* permission bits as fchmod() left them, xor 0777 */
+	uint32_t owner[2];         /* uid, gid; (b) at first */
+	struct afu_endpoint_filter filter;
+};
+static_assert(sizeof(struct afu_endpoint_options) <= 1024, "the page has room for more than options");
+
 /* Written by the broker, whole, whenever the state changes. */
 struct afu_endpoint_state {
 	uint32_t state; /* enum afu_state */
@@ -63,6 +100,7 @@ struct afu_endpoint {
 	uint32_t stale_count;              /* (a) what an inbox counted although it was empty, ... */
 	int64_t stale_since_ns;            /* (a) ... and since when; under rx_lock */
 	uint64_t parcels;                  /* (a) numbers what was parked, under tx_lock */
+	struct afu_endpoint_options opt;
 };
 static_assert(sizeof(struct afu_endpoint) <= AFU_ENDPOINT_SIZE, "one page");
 
