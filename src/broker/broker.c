@@ -76,6 +76,7 @@ struct afu_broker *afu_broker_new(const void *secret, size_t length)
 	b->next_id = b->next_process = 1;
 	b->somaxconn = read_setting("/proc/sys/net/core/somaxconn", 4096);
 	b->sndbuf = read_setting("/proc/sys/net/core/wmem_default", 212992);
+	b->rcvbuf = read_setting("/proc/sys/net/core/rmem_default", 212992);
 	b->queue_max = read_setting("/proc/sys/net/unix/max_dgram_qlen", 10);
 	b->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (b->inotify >= 0 && afu_hide)
@@ -127,7 +128,7 @@ struct afu_client *afu_broker_client_new(struct afu_broker *b)
 	if (!c)
 		return NULL;
 	c->process = b->next_process++;
-	c->page = -1;
+	c->page = c->status = -1;
 	HASH_ADD(hh, b->clients, process, sizeof c->process, c);
 	return c;
 }
@@ -148,6 +149,7 @@ void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c)
 			close(c->bell[i]);
 	}
 	free(c->bell);
+	afu_identity_forget(c);
 	if (c->page >= 0)
 		close(c->page);
 	HASH_DEL(b->clients, c);
@@ -208,6 +210,8 @@ static enum afu_cause make_socket(struct call *c, struct bsock **to)
 	s = afu_bsock_new(c->b, (int)type);
 	if (!s)
 		return AFU_CAUSE_NO_MEMORY;
+	s->uid = c->who->uid;
+	s->gid = c->who->gid;
 	cause = afu_store_socket(c->b, s);
 	if (!cause && type == SOCK_DGRAM)
 		cause = afu_flow_begin(c->b, s);
@@ -244,7 +248,7 @@ static enum afu_cause join(struct call *c, struct bsock *s[2], struct conn **to)
 
 	*to = NULL;
 	for (unsigned int i = 0; i < 2; i++)
-		s[i]->peer = (struct credentials){ c->who->pid, c->who->uid, c->who->gid, 1 };
+		afu_identity_record(c, &s[i]->peer);
 	if (s[0]->type == SOCK_DGRAM)
 		return afu_flow_pair(c->b, s[0], s[1]);
 	cause = afu_store_conn(c->b, &conn, 0, 0);
@@ -504,8 +508,8 @@ static const struct {
 	[AFU_OP_PARKING] = { afu_rights_parking, 1 },
 	[AFU_OP_ENTRUST] = { afu_rights_entrust, 1 },
 	[AFU_OP_CLAIM] = { afu_rights_claim, 1 },
-	[AFU_OP_IDENTITY] = { afu_identity_speak, 1 },
-	[AFU_OP_WHO] = { afu_identity_who, 1 },
+	[AFU_OP_IDENTITY] = { afu_voice_speak, 1 },
+	[AFU_OP_WHO] = { afu_voice_who, 1 },
 	[AFU_OP_SENDTO] = { afu_flow_sendto, 1 },
 	[AFU_OP_DISCONNECT] = { afu_flow_disconnect, 1 },
 	[AFU_OP_FLOWS] = { afu_flow_list, 1 },
@@ -514,6 +518,9 @@ static const struct {
 	[AFU_OP_WAITER] = { op_waiter, 0 },
 	[AFU_OP_FETCH] = { op_fetch, 0 },
 	[AFU_OP_RING] = { op_ring, 1 },
+	[AFU_OP_PEERGROUPS] = { afu_identity_groups, 1 },
+	[AFU_OP_PEERPIDFD] = { afu_identity_pidfd, 1 },
+	[AFU_OP_FILE] = { afu_file_get, 1 },
 };
 
 static enum afu_cause serve(struct call *c)

@@ -12,11 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct credentials credentials_of(const struct afu_caller *who)
-{
-	return (struct credentials){ who->pid, who->uid, who->gid, 1 };
-}
-
 /* Tells a listener's holders how many connections wait. */
 static void publish_pending(struct bsock *l, int wake)
 {
@@ -38,7 +33,8 @@ static void enqueue(struct bsock *l, struct bsock *embryo)
 static void become_connected(struct bsock *client)
 {
 	client->state = AFU_CONNECTED;
-	client->peer = client->listener ? client->listener->peer : client->peer;
+	if (client->listener)
+		afu_identity_copy(&client->peer, &client->listener->peer);
 	client->listener = NULL;
 	afu_store_state(client);
 }
@@ -113,7 +109,7 @@ enum afu_cause afu_connection_listen(struct call *c)
 		afu_store_state(s);
 	}
 	s->backlog = backlog < c->b->somaxconn ? backlog : c->b->somaxconn;
-	s->peer = credentials_of(c->who);
+	afu_identity_record(c, &s->peer);
 	admit(s, UINT32_MAX);
 	afu_call_give(c, s->events_memory, 1);
 	return AFU_CAUSE_NONE;
@@ -138,7 +134,8 @@ static enum afu_cause make_connection(struct call *c, struct bsock *client, stru
 	e->name = l->name;
 	e->conn = conn;
 	e->side = 1;
-	e->peer = credentials_of(c->who);
+	afu_identity_record(c, &e->peer);
+	afu_file_share(e, l);
 	afu_store_inherit(e, l);
 	conn->end[0] = client;
 	conn->end[1] = e;
@@ -192,7 +189,7 @@ enum afu_cause afu_connection_connect(struct call *c)
 	}
 	/* whoever connects speaks first, as a rule before anybody has accepted: that is recorded */
 	if (c->req->arg[1] == ((uint64_t)c->who->uid << 32 | c->who->gid) && s->conn->from[0].voices)
-		c->reply->arg[1] = afu_identity_admit(c->b, s->conn->from[0].voices, c->who->pid, c->who->uid,
+		c->reply->arg[1] = afu_voice_admit(c->b, s->conn->from[0].voices, c->who->pid, c->who->uid,
 						      c->who->gid);
 	c->reply->arg[0] = s->state;
 	afu_call_give(c, s->conn->memory, 1);
@@ -203,6 +200,8 @@ static void forget(struct afu_broker *b, struct bsock *s)
 {
 	afu_rights_forget(b, s);
 	afu_name_drop(b, s);
+	afu_file_drop(s);
+	afu_identity_drop(&s->peer);
 	afu_store_trust(b, s);
 	if (s->watch >= 0) {
 		HASH_DELETE(by_watch, b->by_watch, s);
@@ -276,6 +275,8 @@ enum afu_cause afu_connection_accept(struct call *c)
 	s = l->queue;
 	if (!s)
 		return l->shut_read ? AFU_CAUSE_ACCEPT_SHUT : AFU_CAUSE_ACCEPT_EMPTY;
+	s->uid = c->who->uid;
+	s->gid = c->who->gid;
 	cause = afu_store_socket(c->b, s);
 	if (cause)
 		return cause;

@@ -61,6 +61,9 @@ enum afu_op {
 	AFU_OP_IDENTITY,     /* the socket sends, as whom the request's credentials say.  Reply: arg 0: identity */
 	AFU_OP_WHO,          /* the socket receives; arg 1: identity, arg 2: 1 for a pidfd.  Reply: arg 0: pid,
 				arg 1: uid << 32 | gid; fd: pidfd */
+	AFU_OP_PEERGROUPS,   /* socket; arg 0: from which on.  Reply: arg 0: how many in all; data: as many gid_t as fit */
+	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
+	AFU_OP_FILE,         /* socket.  Reply: fd: O_PATH of the file it, or its listener, is bound to */
 	AFU_OPS,
 };
 

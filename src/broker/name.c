@@ -88,6 +88,7 @@ enum afu_cause afu_name_bind_path(struct call *c)
 		return AFU_CAUSE_INODE_NOT_FRESH;
 	s->node = afu_hide ? afu_hide(c->fds[0]) : c->fds[0];
 	c->fds[0] = -1;
+	afu_file_bound(s);
 	s->inode = key;
 	HASH_ADD(by_inode, c->b->by_inode, inode, sizeof s->inode, s);
 	set_name(s, c->req->data, c->req->length);
@@ -146,7 +147,8 @@ void afu_name_drop(struct afu_broker *b, struct bsock *s)
 {
 	if (s->node >= 0) {
 		HASH_DELETE(by_inode, b->by_inode, s);
-		close(s->node);
+		if (!s->file)
+			close(s->node);
 		s->node = -1;
 	}
 	if (s->key_length) {

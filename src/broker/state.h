@@ -20,11 +20,27 @@
 #include <uthash.h>
 #include <utlist.h>
 
+/* A process as it was at one moment; shared by the sockets that recorded it then. */
+struct identity {
+	unsigned int refs;
+	pid_t pid;
+	int pidfd; /* -1: none was to be had */
+	unsigned int n_groups;
+	gid_t groups[];
+};
+
 struct credentials {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
 	int known;
+	struct identity *identity; /* a reference; NULL: no memory, or nobody */
+};
+
+/* A bound file, shared by a listener and what was accepted from it. */
+struct bound_file {
+	unsigned int refs;
+	int fd; /* O_PATH */
 };
 
 struct name {
@@ -33,7 +49,7 @@ struct name {
 };
 
 /* Somebody who spoke, or may have: as the kernel attested him.  Never changed. */
-struct identity {
+struct voice {
 	uint64_t id;
 	pid_t pid;
 	uid_t uid;
@@ -46,7 +62,7 @@ struct identity {
 /* Those who have proved to the broker that they may speak at one end. */
 struct voices {
 	unsigned int refs, n, room;
-	struct identity **who;
+	struct voice **who;
 };
 
 /* A socket that lies in a queue, sent and not received. */
@@ -96,6 +112,9 @@ struct bsock {
 	int memory; /* endpoint page, -1 */
 	struct name name;
 	int node; /* O_PATH of the bound inode: pins its number; -1 */
+	struct bound_file *file; /* of its own name or its listener's; NULL */
+	uid_t uid; /* who made it: what fstat() shows */
+	gid_t gid;
 	struct inode_key {
 		uint64_t device, inode;
 	} inode;
@@ -154,6 +173,8 @@ struct afu_client {
 	unsigned int bells;
 	gid_t groups[64];
 	unsigned int n_groups;
+	int status; /* /proc/PID/status of the process, kept open; -1 */
+	struct identity *identity; /* the latest that was recorded, or NULL */
 	UT_hash_handle hh;
 };
 
@@ -162,7 +183,7 @@ struct afu_broker {
 	size_t secret_length;
 	uint64_t next_id;
 	uint32_t next_process;
-	uint32_t somaxconn, sndbuf, queue_max;
+	uint32_t somaxconn, sndbuf, rcvbuf, queue_max;
 	int inotify;
 	dev_t pipes; /* where anonymous pipes live */
 	int book;
@@ -173,7 +194,7 @@ struct afu_broker {
 	struct bsock *dropped;      /* in flight no more; whoever is not held either is closed */
 	unsigned int unheld;        /* how many are only in flight */
 	int collect;                /* something was let go since the collector ran */
-	struct identity *identities;
+	struct voice *voices;
 };
 
 /* One request being served. */
@@ -220,6 +241,20 @@ void afu_store_trust(struct afu_broker *b, struct bsock *s);
 void afu_bsock_hold(struct afu_broker *b, struct bsock *s, const struct afu_client *c);
 int afu_bsock_held(const struct bsock *s, const struct afu_client *c);
 
+/* identity.c: who asks, as the kernel shows the process while it waits for the reply. */
+void afu_identity_record(struct call *c, struct credentials *to);
+void afu_identity_copy(struct credentials *to, const struct credentials *from);
+void afu_identity_drop(struct credentials *p);
+void afu_identity_forget(struct afu_client *client);
+enum afu_cause afu_identity_groups(struct call *c);
+enum afu_cause afu_identity_pidfd(struct call *c);
+
+/* file.c: the file that a socket is bound to. */
+void afu_file_bound(struct bsock *s);
+void afu_file_share(struct bsock *to, const struct bsock *from);
+void afu_file_drop(struct bsock *s);
+enum afu_cause afu_file_get(struct call *c);
+
 /* name.c */
 enum afu_cause afu_name_begin(struct call *c);
 enum afu_cause afu_name_bind_path(struct call *c);
@@ -259,11 +294,11 @@ void afu_rights_forget(struct afu_broker *b, struct bsock *s);
 /* Closes what was let go, and what only keeps itself alive. */
 void afu_rights_settle(struct afu_broker *b);
 
-/* identity.c */
-enum afu_cause afu_identity_speak(struct call *c);
-enum afu_cause afu_identity_who(struct call *c);
+/* voice.c: who speaks at an end */
+enum afu_cause afu_voice_speak(struct call *c);
+enum afu_cause afu_voice_who(struct call *c);
 /* The caller may speak at the end; its identity, 0 if there is no memory. */
-uint64_t afu_identity_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid);
+uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid);
 struct voices *afu_voices_new(void);
 struct voices *afu_voices_ref(struct voices *v);
 void afu_voices_unref(struct afu_broker *b, struct voices *v);

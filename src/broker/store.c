@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,6 +130,9 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	page.id = s->id;
 	page.inode = st.st_ino;
 	page.sndbuf = b->sndbuf;
+	page.option[SO_RCVBUF] = (int32_t)b->rcvbuf;
+	page.opt.owner[0] = s->uid;
+	page.opt.owner[1] = s->gid;
 	page.rcvlowat = 1;
 	page.peek_off = -1;
 	page.rcvtimeo_ns = page.sndtimeo_ns = AFU_NEVER;

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * Who speaks.  A message that carries credentials names an identity, which its sender
+ * had to prove to the broker: the request for it was carried by the kernel in that very
+ * name.  The receiver asks who it is, and is told only if that identity was proved at the
+ * end that the message came from.
+ */
+#include "broker/state.h"
+
+#include "base/sys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct voices *afu_voices_new(void)
+{
+	struct voices *v = calloc(1, sizeof *v);
+
+	if (v)
+		v->refs = 1;
+	return v;
+}
+
+struct voices *afu_voices_ref(struct voices *v)
+{
+	if (v)
+		v->refs++;
+	return v;
+}
+
+static void unref(struct afu_broker *b, struct voice *who)
+{
+	if (--who->refs)
+		return;
+	HASH_DELETE(hh, b->voices, who);
+	if (who->pidfd >= 0)
+		close(who->pidfd);
+	free(who);
+}
+
+void afu_voices_unref(struct afu_broker *b, struct voices *v)
+{
+	if (!v || --v->refs)
+		return;
+	for (unsigned int i = 0; i < v->n; i++)
+		unref(b, v->who[i]);
+	free(v->who);
+	free(v);
+}
+
+/* Of a process that ended the number may be somebody else's by now. */
+static int is_alive(const struct voice *who)
+{
+	struct pollfd p = { .fd = who->pidfd, .events = POLLIN };
+
+	return who->pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+static struct voice *find(const struct voices *v, pid_t pid, uid_t uid, gid_t gid)
+{
+	for (unsigned int i = 0; i < v->n; i++) {
+		struct voice *who = v->who[i];
+
+		if (who->pid == pid && who->uid == uid && who->gid == gid && is_alive(who))
+			return who;
+	}
+	return NULL;
+}
+
+uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid)
+{
+	struct voice *who = find(v, pid, uid, gid);
+
+	if (who)
+		return who->id;
+	if (v->n == v->room) {
+		unsigned int room = v->room ? 2 * v->room : 2;
+		struct voice **more = realloc(v->who, room * sizeof *more);
+
+		if (!more)
+			return 0;
+		v->who = more;
+		v->room = room;
+	}
+	who = calloc(1, sizeof *who);
+	if (!who)
+		return 0;
+	*who = (struct voice){ .id = b->next_id++, .pid = pid, .uid = uid, .gid = gid, .refs = 1 };
+	who->pidfd = (int)afu_sys(SYS_pidfd_open, pid, 0);
+	HASH_ADD(hh, b->voices, id, sizeof who->id, who);
+	v->who[v->n++] = who;
+	return who->id;
+}
+
+/* Those at the caller's own end. */
+static struct voices *own_voices(const struct bsock *s)
+{
+	if (s->type == SOCK_DGRAM)
+		return s->voices;
+	return s->conn ? s->conn->from[s->side].voices : NULL;
+}
+
+enum afu_cause afu_voice_speak(struct call *c)
+{
+	struct voices *v = own_voices(c->socket);
+
+	if (!v)
+		return AFU_CAUSE_NOT_CONNECTED;
+	c->reply->arg[0] = afu_voice_admit(c->b, v, c->who->pid, c->who->uid, c->who->gid);
+	return c->reply->arg[0] ? AFU_CAUSE_NONE : AFU_CAUSE_NO_MEMORY;
+}
+
+enum afu_cause afu_voice_who(struct call *c)
+{
+	const struct direction *d = afu_flow_direction(c, 0);
+	const struct voices *v = d ? d->voices : NULL;
+
+	for (unsigned int i = 0; v && i < v->n; i++) {
+		const struct voice *who = v->who[i];
+
+		if (who->id != c->req->arg[1])
+			continue;
+		c->reply->arg[0] = (uint64_t)who->pid;
+		c->reply->arg[1] = (uint64_t)who->uid << 32 | who->gid;
+		if (c->req->arg[2] && who->pidfd >= 0)
+			afu_call_give(c, who->pidfd, 1);
+		return AFU_CAUSE_NONE;
+	}
+	return AFU_CAUSE_IDENTITY;
+}
