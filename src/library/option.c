@@ -1,179 +1,146 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * getsockopt() and setsockopt(): a table of SOL_SOCKET.
+ * getsockopt() and setsockopt(): the table of SOL_SOCKET, and the checks that come
+ * before any option's own.
  */
+#include "library/option.h"
+
 #include "afunix/afunix.h"
 #include "base/cause.h"
-#include "base/clock.h"
+#include "base/copy.h"
+#include "base/sys.h"
 #include "library/domain.h"
-#include "library/option.h"
 #include "library/table.h"
 #include "library/view.h"
 
-#include <limits.h>
-#include <stdio.h>
-#include <string.h>
-#include <linux/capability.h>
+#include <linux/filter.h>
 
-#define SNDBUF_MIN 4608u
-#define RCVBUF_MIN 2304u
-#define BUFFER_DEFAULT 212992u
-#define TICK_NS 4000000
-
-/* newer than the libc's headers */
-#define OPT_PASSPIDFD 76
-#define OPT_PEERPIDFD 77
-#define OPT_PASSRIGHTS 83
-
-enum kind { NONE, KEEP, FLAG, READ_ONLY };
-
-static const struct {
-	enum kind kind;
-	int start; /* what a fresh socket shows */
-} options[AFU_OPTIONS] = {
-	[SO_REUSEADDR] = { FLAG, 0 },  [SO_DONTROUTE] = { FLAG, 0 },     [SO_BROADCAST] = { FLAG, 0 },
-	[SO_KEEPALIVE] = { FLAG, 0 },  [SO_NO_CHECK] = { FLAG, 0 },      [SO_OOBINLINE] = { FLAG, 0 },
-	[SO_PASSCRED] = { FLAG, 0 },   [OPT_PASSPIDFD] = { FLAG, 0 },    [SO_PASSSEC] = { FLAG, 0 },
-	[OPT_PASSRIGHTS] = { FLAG, 1 }, [SO_RXQ_OVFL] = { FLAG, 0 },     [SO_WIFI_STATUS] = { FLAG, 0 },
-	[SO_NOFCS] = { FLAG, 0 },      [SO_SELECT_ERR_QUEUE] = { FLAG, 0 }, [SO_TIMESTAMP] = { FLAG, 0 },
-	[SO_TIMESTAMPNS] = { FLAG, 0 }, [SO_INCOMING_CPU] = { KEEP, -1 }, [SO_TYPE] = { READ_ONLY, 0 },
-	[SO_PROTOCOL] = { READ_ONLY, 0 }, [SO_DOMAIN] = { READ_ONLY, 0 }, [SO_ERROR] = { READ_ONLY, 0 },
-	[SO_ACCEPTCONN] = { READ_ONLY, 0 }, [SO_PEERCRED] = { READ_ONLY, 0 }, [SO_SNDLOWAT] = { READ_ONLY, 0 },
+enum {
+	RAW = 1,    /* set: takes any length, and looks at the value itself */
+	STREAM = 2, /* set: of streams only; of the others it is unknown */
+	KEPT = 4,   /* a number in the page that a kernel socket takes as it is */
 };
 
-static int capable(unsigned int cap)
+/*
+ * What can't be set or got is unknown in that direction.  A number is kept as the
+ * difference from what a fresh socket shows: the page is born zeroed.
+ */
+static const struct option {
+	afu_option_setter *set;
+	afu_option_getter *get;
+	afu_option_asker *ask;
+	int start, traits;
+} options[AFU_OPTIONS] = {
+#define FLAG                                                                                                 \
+	{                                                                                                    \
+		afu_option_set_flag, afu_option_get_number, NULL, 0, KEPT                                    \
+	}
+#define CONSTANT(value)                                                                                      \
+	{                                                                                                    \
+		NULL, afu_option_get_number, NULL, (value), 0                                                \
+	}
+	[SO_DEBUG] = {afu_option_set_debug, afu_option_get_number, NULL, 0, KEPT},
+	[SO_REUSEADDR] = FLAG,
+	[SO_TYPE] = {NULL, afu_option_get_type, NULL, 0, 0},
+	[SO_ERROR] = {NULL, afu_option_get_error, NULL, 0, 0},
+	[SO_DONTROUTE] = FLAG,
+	[SO_BROADCAST] = FLAG,
+	[SO_SNDBUF] = {afu_option_set_buffer, afu_option_get_sndbuf, NULL, 0, 0},
+	[SO_RCVBUF] = {afu_option_set_buffer, afu_option_get_number, NULL, 0, 0},
+	[SO_KEEPALIVE] = FLAG,
+	[SO_OOBINLINE] = FLAG,
+	[SO_NO_CHECK] = FLAG,
+	[SO_PRIORITY] = {afu_option_set_priority, afu_option_get_number, NULL, 0, KEPT},
+	[SO_LINGER] = {afu_option_set_linger, afu_option_get_linger, NULL, 0, 0},
+	[SO_BSDCOMPAT] = {afu_option_set_nothing, afu_option_get_number, NULL, 0, 0},
+	[SO_REUSEPORT] = {afu_option_set_reuseport, afu_option_get_number, NULL, 0, 0},
+	[SO_PASSCRED] = {afu_option_set_pass, afu_option_get_number, NULL, 0, KEPT},
+	[SO_PEERCRED] = {NULL, NULL, afu_option_peercred, 0, 0},
+	[SO_RCVLOWAT] = {afu_option_set_lowat, afu_option_get_lowat, NULL, 0, 0},
+	[SO_SNDLOWAT] = CONSTANT(1),
+	[SO_RCVTIMEO] = {afu_option_set_timeout, afu_option_get_timeout, NULL, 0, 0},
+	[SO_SNDTIMEO] = {afu_option_set_timeout, afu_option_get_timeout, NULL, 0, 0},
+	[SO_BINDTODEVICE] = {afu_option_set_scratch, afu_option_get_scratch, NULL, 0, RAW},
+	[SO_ATTACH_FILTER] = {afu_option_attach_filter, afu_option_get_filter, NULL, 0, 0},
+	[SO_DETACH_FILTER] = {afu_option_detach_filter, NULL, NULL, 0, 0},
+	[SO_PEERNAME] = {NULL, NULL, afu_option_peername, 0, 0},
+	[SO_TIMESTAMP] = {afu_option_set_stamp, afu_option_get_stamp, NULL, 0, 0},
+	[SO_ACCEPTCONN] = {NULL, afu_option_get_listening, NULL, 0, 0},
+	[SO_PEERSEC] = {NULL, NULL, afu_option_peersec, 0, 0},
+	[SO_SNDBUFFORCE] = {afu_option_set_scratch, NULL, NULL, 0, 0},
+	[SO_RCVBUFFORCE] = {afu_option_set_scratch, NULL, NULL, 0, 0},
+	[SO_PASSSEC] = {afu_option_set_pass, afu_option_get_number, NULL, 0, KEPT},
+	[SO_TIMESTAMPNS] = {afu_option_set_stamp, afu_option_get_stamp, NULL, 0, 0},
+	[SO_MARK] = {afu_option_set_scratch, afu_option_get_number, NULL, 0, KEPT},
+	[SO_TIMESTAMPING] = {afu_option_set_scratch, afu_option_get_timestamping, NULL, 0, 0},
+	[SO_PROTOCOL] = CONSTANT(0),
+	[SO_DOMAIN] = CONSTANT(AF_UNIX),
+	[SO_RXQ_OVFL] = FLAG,
+	[SO_WIFI_STATUS] = FLAG,
+	[SO_PEEK_OFF] = {afu_option_set_peek, afu_option_get_peek, NULL, 0, 0},
+	[SO_NOFCS] = FLAG,
+	[SO_LOCK_FILTER] = {afu_option_lock_filter, afu_option_get_number, NULL, 0, 0},
+	[SO_SELECT_ERR_QUEUE] = FLAG,
+	[SO_BUSY_POLL] = {afu_option_set_busy_poll, afu_option_get_number, NULL, 0, KEPT},
+	[SO_MAX_PACING_RATE] = {afu_option_set_pacing, afu_option_get_pacing, NULL, 0, 0},
+	[SO_BPF_EXTENSIONS] = CONSTANT(SKF_AD_MAX),
+	[SO_INCOMING_CPU] = {afu_option_set_number, afu_option_get_number, NULL, -1, KEPT},
+	[SO_ATTACH_BPF] = {afu_option_attach_bpf, NULL, NULL, 0, 0},
+	[SO_ATTACH_REUSEPORT_CBPF] = {afu_option_set_scratch, NULL, NULL, 0, 0},
+	[SO_ATTACH_REUSEPORT_EBPF] = {afu_option_set_scratch, NULL, NULL, 0, 0},
+	[SO_CNX_ADVICE] = {afu_option_set_nothing, NULL, NULL, 0, 0},
+	[SO_MEMINFO] = {NULL, afu_option_get_meminfo, NULL, 0, 0},
+	[SO_INCOMING_NAPI_ID] = CONSTANT(0),
+	[SO_COOKIE] = {NULL, afu_option_get_cookie, NULL, 0, 0},
+	[SO_PEERGROUPS] = {NULL, NULL, afu_option_peergroups, 0, 0},
+	[SO_ZEROCOPY] = {afu_option_set_scratch, afu_option_get_number, NULL, 0, 0},
+	[SO_TXTIME] = {afu_option_set_scratch, afu_option_get_txtime, NULL, 0, 0},
+	[SO_BINDTOIFINDEX] = {afu_option_set_scratch, afu_option_get_number, NULL, 0, KEPT},
+	[SO_TIMESTAMP_NEW] = {afu_option_set_stamp, afu_option_get_stamp, NULL, 0, 0},
+	[SO_TIMESTAMPNS_NEW] = {afu_option_set_stamp, afu_option_get_stamp, NULL, 0, 0},
+	[SO_TIMESTAMPING_NEW] = {afu_option_set_scratch, afu_option_get_timestamping, NULL, 0, 0},
+	[SO_RCVTIMEO_NEW] = {afu_option_set_timeout, afu_option_get_timeout, NULL, 0, 0},
+	[SO_SNDTIMEO_NEW] = {afu_option_set_timeout, afu_option_get_timeout, NULL, 0, 0},
+	[SO_DETACH_REUSEPORT_BPF] = {afu_option_set_scratch, NULL, NULL, 0, 0},
+	[SO_PREFER_BUSY_POLL] = {afu_option_set_scratch, afu_option_get_number, NULL, 0, KEPT},
+	[SO_BUSY_POLL_BUDGET] = {afu_option_set_budget, NULL, NULL, 0, KEPT},
+	[SO_NETNS_COOKIE] = {NULL, afu_option_get_scratch, NULL, 0, 0},
+	[SO_BUF_LOCK] = {afu_option_set_buf_lock, afu_option_get_number, NULL, 0, 0},
+	[SO_RESERVE_MEM] = {afu_option_set_scratch, afu_option_get_number, NULL, 0, 0},
+	[SO_TXREHASH] = {afu_option_set_scratch, afu_option_get_scratch, NULL, 0, 0},
+	[SO_RCVMARK] = FLAG,
+	[SO_PASSPIDFD] = {afu_option_set_pass, afu_option_get_number, NULL, 0, KEPT},
+	[SO_PEERPIDFD] = {NULL, NULL, afu_option_peerpidfd, 0, 0},
+	[SO_DEVMEM_DONTNEED] = {afu_option_set_scratch, NULL, NULL, 0, 0},
+	[SO_RCVPRIORITY] = FLAG,
+	[SO_PASSRIGHTS] = {afu_option_set_pass, afu_option_get_number, NULL, 1, KEPT},
+	[SO_INQ] = {afu_option_set_inq, NULL, NULL, 0, STREAM | RAW},
+#undef FLAG
+#undef CONSTANT
+};
+
+static const struct option *option_of(int name)
 {
-	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct data[2];
+	static const struct option unknown;
 
-	if (afu_sys(SYS_capget, &head, data) < 0)
-		return 0;
-	return (data[cap / 32].effective >> (cap % 32)) & 1;
-}
-
-static uint32_t maximum(const char *path)
-{
-	char text[16];
-	long n;
-	uint32_t value = 0;
-	int fd = (int)afu_sys(SYS_openat, -100, path, 0);
-
-	if (fd < 0)
-		return BUFFER_DEFAULT;
-	n = afu_sys(SYS_read, fd, text, sizeof text);
-	afu_sys_close(fd);
-	for (long i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
-		value = 10 * value + (uint32_t)(text[i] - '0');
-	return value;
-}
-
-/* SO_SNDBUF and SO_RCVBUF: capped, doubled, and not below the minimum. */
-static uint32_t buffer_size(int value, int force, const char *limit, uint32_t minimum)
-{
-	uint32_t cap = force ? INT_MAX / 2 : maximum(limit), want = (uint32_t)value;
-
-	if (force)
-		want = value < 0 ? 0 : (uint32_t)value;
-	if (want > cap)
-		want = cap;
-	return want * 2 < minimum ? minimum : want * 2;
-}
-
-/* A deadline's length from a struct timeval, rounded up to the kernel's tick. */
-static int read_timeout(const void *user, socklen_t len, int64_t *to)
-{
-	struct timeval t;
-
-	if (len < sizeof t)
-		return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
-	if (afu_copy(&t, user, sizeof t))
-		return afu_refuse(AFU_CAUSE_BAD_POINTER);
-	if (t.tv_usec < 0 || t.tv_usec >= 1000000)
-		return afu_refuse(AFU_CAUSE_OPTION_DOMAIN);
-	if (t.tv_sec < 0)
-		*to = 0;
-	else if ((!t.tv_sec && !t.tv_usec) || t.tv_sec > INT64_MAX / 2000000000)
-		*to = AFU_NEVER;
-	else
-		*to = (t.tv_sec * 1000000000 + t.tv_usec * 1000 + TICK_NS - 1) / TICK_NS * TICK_NS;
-	return 0;
+	return name >= 0 && name < AFU_OPTIONS ? &options[name] : &unknown;
 }
 
 static int set(struct afu_sock *s, int name, const void *user, socklen_t len)
 {
-	struct linger linger;
-	int value;
+	const struct option *o = option_of(name);
+	struct afu_given g = {.name = name, .start = o->start, .user = user, .len = len};
 
-	if ((int)len < (int)sizeof value)
-		return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
-	if (afu_copy(&value, user, sizeof value))
-		return afu_refuse(AFU_CAUSE_BAD_POINTER);
-	switch (name) {
-	case SO_SNDBUFFORCE:
-	case SO_RCVBUFFORCE:
-		if (!capable(CAP_NET_ADMIN))
-			return afu_refuse(AFU_CAUSE_OPTION_PRIVILEGE);
-		/* fall through */
-	case SO_SNDBUF:
-	case SO_RCVBUF:
-		if (name == SO_SNDBUF || name == SO_SNDBUFFORCE) {
-			s->ep->sndbuf = buffer_size(value, name == SO_SNDBUFFORCE, "/proc/sys/net/core/wmem_max", SNDBUF_MIN);
-			afu_sock_resized(s);
-		} else {
-			s->ep->option[SO_RCVBUF] = (int)buffer_size(value, name == SO_RCVBUFFORCE,
-								    "/proc/sys/net/core/rmem_max", RCVBUF_MIN);
-		}
-		return 0;
-	case SO_RCVTIMEO:
-		return read_timeout(user, len, &s->ep->rcvtimeo_ns);
-	case SO_SNDTIMEO:
-		return read_timeout(user, len, &s->ep->sndtimeo_ns);
-	case SO_RCVLOWAT:
-		s->ep->rcvlowat = value < 0 ? INT_MAX : value ? (uint32_t)value : 1;
-		return 0;
-	case SO_LINGER:
-		if (len < sizeof linger)
+	if ((o->traits & STREAM) && s->type != SOCK_STREAM)
+		o = option_of(-1);
+	if (!(o->traits & RAW)) {
+		if (len < sizeof g.number)
 			return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
-		if (afu_copy(&linger, user, sizeof linger))
+		if (afu_copy(&g.number, user, sizeof g.number))
 			return afu_refuse(AFU_CAUSE_BAD_POINTER);
-		s->ep->option[SO_LINGER] = linger.l_onoff ? 1 : 0;
-		if (linger.l_onoff)
-			s->ep->option[AFU_OPTIONS - 1] = linger.l_linger;
-		return 0;
-	case SO_DEBUG:
-		if (value && !capable(CAP_NET_ADMIN))
-			return afu_refuse(AFU_CAUSE_OPTION_DEBUG);
-		s->ep->option[name] = value != 0;
-		return 0;
-	case SO_PRIORITY:
-		if ((value < 0 || value > 6) && !capable(CAP_NET_RAW) && !capable(CAP_NET_ADMIN))
-			return afu_refuse(AFU_CAUSE_OPTION_PRIVILEGE);
-		s->ep->option[name] = value;
-		return 0;
-	case SO_MARK:
-		if (!capable(CAP_NET_RAW) && !capable(CAP_NET_ADMIN))
-			return afu_refuse(AFU_CAUSE_OPTION_PRIVILEGE);
-		s->ep->option[name] = value;
-		return 0;
-	case SO_PEEK_OFF:
-		atomic_store(&s->ep->peek_off, value);
-		return 0;
-	case SO_BSDCOMPAT:
-		return 0;
-	case SO_REUSEPORT:
-		return value ? afu_refuse(AFU_CAUSE_OPTION_NEVER) : 0;
-	case SO_ZEROCOPY:
-		return afu_refuse(AFU_CAUSE_OPTION_NEVER);
-	case SO_DETACH_FILTER:
-		return afu_refuse(AFU_CAUSE_OPTION_FILTER);
-	default:
-		if (name < 0 || name >= AFU_OPTIONS || (options[name].kind != FLAG && options[name].kind != KEEP))
-			return afu_refuse(AFU_CAUSE_OPTION_UNKNOWN);
-		/* kept as the difference from what a fresh socket shows: the page is born zeroed */
-		s->ep->option[name] = (options[name].kind == FLAG ? value != 0 : value) - options[name].start;
-		return 0;
 	}
+	return o->set ? o->set(s, &g) : afu_refuse(AFU_CAUSE_OPTION_UNKNOWN);
 }
 
 int afunix_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
@@ -196,165 +163,48 @@ int afunix_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 	return (int)afu_return(err);
 }
 
-union value {
-	int number;
-	struct linger linger;
-	struct timeval time;
-	struct ucred cred;
-	uint64_t wide;
-	uint32_t meminfo[9];
-	uint8_t address[128];
-};
-
-static struct timeval timeout_of(int64_t ns)
+static int get(int fd, const struct option *o, const struct afu_asked *a, union afu_option_value *v)
 {
-	if (ns == AFU_NEVER)
-		return (struct timeval){ 0, 0 };
-	return (struct timeval){ ns / 1000000000, ns % 1000000000 / 1000 };
-}
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s;
+	int err, size = 0;
+	uint64_t id;
 
-/* What is known in this process.  The size, 0 if the broker has to be asked, or negative errno. */
-static int get(struct afu_sock *s, int name, union value *v)
-{
-	memset(v, 0, sizeof *v);
-	switch (name) {
-	case SO_TYPE:
-		v->number = s->type;
-		break;
-	case SO_DOMAIN:
-		v->number = AF_UNIX;
-		break;
-	case SO_PROTOCOL:
-	case SO_ZEROCOPY:
-	case SO_REUSEPORT:
-	case SO_BSDCOMPAT:
-		break;
-	case SO_ERROR:
-		v->number = afu_sock_take_error(s);
-		break;
-	case SO_ACCEPTCONN:
-		v->number = s->state == AFU_LISTENING;
-		break;
-	case SO_SNDBUF:
-		v->number = (int)s->ep->sndbuf;
-		break;
-	case SO_RCVBUF:
-		v->number = s->ep->option[name] ? s->ep->option[name] : (int)BUFFER_DEFAULT;
-		break;
-	case SO_SNDLOWAT:
-		v->number = 1;
-		break;
-	case SO_RCVLOWAT:
-		v->number = (int)s->ep->rcvlowat;
-		break;
-	case SO_PEEK_OFF:
-		v->number = atomic_load(&s->ep->peek_off);
-		break;
-	case SO_DEBUG:
-	case SO_PRIORITY:
-	case SO_MARK:
-		v->number = s->ep->option[name];
-		break;
-	case SO_BPF_EXTENSIONS:
-		v->number = 64;
-		break;
-	case SO_LINGER:
-		v->linger.l_onoff = s->ep->option[name];
-		v->linger.l_linger = s->ep->option[AFU_OPTIONS - 1];
-		return sizeof v->linger;
-	case SO_RCVTIMEO:
-		v->time = timeout_of(s->ep->rcvtimeo_ns);
-		return sizeof v->time;
-	case SO_SNDTIMEO:
-		v->time = timeout_of(s->ep->sndtimeo_ns);
-		return sizeof v->time;
-	case SO_COOKIE:
-		v->wide = s->id;
-		return sizeof v->wide;
-	case SO_MEMINFO:
-		v->meminfo[1] = s->ep->option[SO_RCVBUF] ? (uint32_t)s->ep->option[SO_RCVBUF] : BUFFER_DEFAULT;
-		v->meminfo[2] = (uint32_t)afu_sock_unsent(s);
-		v->meminfo[3] = s->ep->sndbuf;
-		return sizeof v->meminfo;
-	case SO_PEERCRED:
-	case SO_PEERNAME:
-		return 0;
-	default:
-		if (name < 0 || name >= AFU_OPTIONS || (options[name].kind != FLAG && options[name].kind != KEEP))
-			return afu_refuse(AFU_CAUSE_OPTION_UNKNOWN);
-		v->number = s->ep->option[name] + options[name].start;
-		break;
-	}
-	return sizeof v->number;
-}
-
-static int get_peercred(uint64_t id, union value *v)
-{
-	struct afu_request req = { .op = AFU_OP_PEERCRED, .socket = id };
-	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS], err;
-	unsigned int n;
-
-	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
-	if (err)
-		return err;
-	v->cred.pid = (pid_t)reply.arg[0];
-	v->cred.uid = (uid_t)(reply.arg[1] >> 32);
-	v->cred.gid = (gid_t)reply.arg[1];
-	return sizeof v->cred;
-}
-
-/* The size, which the caller's room must not exceed. */
-static int get_peername(uint64_t id, union value *v, socklen_t room)
-{
-	struct afu_request req = { .op = AFU_OP_NAME, .socket = id, .arg = { 1 } };
-	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS], err;
-	unsigned int n;
-
-	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
-	if (err)
-		return err;
-	if (!reply.length) {
-		reply.length = sizeof(sa_family_t);
-		reply.data[0] = AF_UNIX;
-	}
-	if (room > reply.length || reply.length > sizeof v->address)
-		return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
-	memcpy(v->address, reply.data, reply.length);
-	return (int)reply.length;
+	s = afu_view_enter(th, fd, &err);
+	if (!s)
+		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+	id = s->id;
+	if (o->get)
+		size = o->get(a, s, v);
+	afu_view_leave(th);
+	if (o->get)
+		return size;
+	return o->ask ? o->ask(a, id, v) : afu_refuse(AFU_CAUSE_OPTION_UNKNOWN);
 }
 
 int afunix_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-	struct afu_thread *th = afu_thread();
-	struct afu_sock *s;
-	union value v;
-	socklen_t room;
-	uint64_t id;
-	int err, size;
+	const struct option *o = option_of(name);
+	struct afu_asked a = {name, o->start, value, len, 0};
+	union afu_option_value v = {0};
+	int size;
 
 	if (!afu_fd_ours(fd))
 		return (int)afu_return(afu_sys(SYS_getsockopt, fd, level, name, value, len));
 	if (level != SOL_SOCKET)
 		return (int)afu_return(afu_refuse(AFU_CAUSE_OPTION_LEVEL));
-	if (afu_copy(&room, len, sizeof room))
+	if (afu_copy(&a.room, len, sizeof a.room))
 		return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
-	if ((int)room < 0)
+	if ((int)a.room < 0)
 		return (int)afu_return(afu_refuse(AFU_CAUSE_OPTION_LENGTH));
-	s = afu_view_enter(th, fd, &err);
-	if (!s)
-		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
-	size = get(s, name, &v);
-	id = s->id;
-	afu_view_leave(th);
-	if (size == 0)
-		size = name == SO_PEERCRED ? get_peercred(id, &v) : get_peername(id, &v, room);
+	size = get(fd, o, &a, &v);
 	if (size < 0)
 		return (int)afu_return(size);
-	if (room > (socklen_t)size)
-		room = (socklen_t)size;
-	if (afu_copy(value, &v, room) || afu_copy(len, &room, sizeof room))
+	if (size == AFU_OPTION_GIVEN)
+		return 0;
+	if (a.room > (socklen_t)size)
+		a.room = (socklen_t)size;
+	if (afu_copy(value, &v, a.room) || afu_copy(len, &a.room, sizeof a.room))
 		return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
 	return 0;
 }
@@ -364,27 +214,64 @@ static void replay(int fd, int name, const void *value, size_t size)
 	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, name, value, size);
 }
 
+/* The kernel doubles what it is given; a size that it has already stays unlocked. */
+static void replay_buffer(int fd, int name, int size)
+{
+	int half = size / 2, now = 0;
+	socklen_t len = sizeof now;
+
+	afu_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &now, &len);
+	if (now != size)
+		replay(fd, name, &half, sizeof half);
+}
+
+static void replay_stamps(int fd, const struct afu_sock *s)
+{
+	uint32_t stamps = atomic_load(&s->ep->opt.stamps);
+	int on = 1, new = (stamps & AFU_STAMP_NEW) != 0;
+
+	if (stamps & AFU_STAMP_NS)
+		replay(fd, new ? SO_TIMESTAMPNS_NEW : SO_TIMESTAMPNS, &on, sizeof on);
+	else if (stamps & AFU_STAMP_ON)
+		replay(fd, new ? SO_TIMESTAMP_NEW : SO_TIMESTAMP, &on, sizeof on);
+	if (s->ep->opt.timestamping[0])
+		replay(fd, new ? SO_TIMESTAMPING_NEW : SO_TIMESTAMPING, s->ep->opt.timestamping,
+		       sizeof s->ep->opt.timestamping);
+}
+
 void afu_option_replay(const struct afu_sock *s, int fd)
 {
-	struct timeval receive = timeout_of(s->ep->rcvtimeo_ns), send = timeout_of(s->ep->sndtimeo_ns);
-	int half = (int)(s->ep->sndbuf / 2), lowat = (int)s->ep->rcvlowat, peek = atomic_load(&s->ep->peek_off);
+	struct timeval receive = afu_option_timeout(s, 0), send = afu_option_timeout(s, 1);
+	struct linger linger = {s->ep->option[SO_LINGER], s->ep->opt.linger};
+	int lowat = (int)s->ep->rcvlowat, peek = atomic_load(&s->ep->peek_off),
+	    lock = s->ep->option[SO_BUF_LOCK];
+	uint64_t pacing = ~s->ep->opt.pacing;
 
-	/* the kernel doubles what it is given */
-	if (s->ep->sndbuf != BUFFER_DEFAULT)
-		replay(fd, SO_SNDBUF, &half, sizeof half);
-	half = s->ep->option[SO_RCVBUF] / 2;
-	if (half)
-		replay(fd, SO_RCVBUF, &half, sizeof half);
-	if (lowat != 1)
-		replay(fd, SO_RCVLOWAT, &lowat, sizeof lowat);
-	if (peek != -1)
-		replay(fd, SO_PEEK_OFF, &peek, sizeof peek);
+	replay_buffer(fd, SO_SNDBUF, (int)s->ep->sndbuf);
+	replay_buffer(fd, SO_RCVBUF, s->ep->option[SO_RCVBUF]);
+	replay(fd, SO_BUF_LOCK, &lock, sizeof lock);
+	replay(fd, SO_RCVLOWAT, &lowat, sizeof lowat);
+	replay(fd, SO_PEEK_OFF, &peek, sizeof peek);
+	/* 0 as it reads may be "never wait": the kernel calls that a negative time */
+	if (s->ep->rcvtimeo_ns == 0)
+		receive.tv_sec = -1;
+	if (s->ep->sndtimeo_ns == 0)
+		send.tv_sec = -1;
 	replay(fd, SO_RCVTIMEO, &receive, sizeof receive);
 	replay(fd, SO_SNDTIMEO, &send, sizeof send);
+	replay(fd, SO_LINGER, &linger, sizeof linger);
+	replay_stamps(fd, s);
+	if (s->ep->opt.pacing)
+		replay(fd, SO_MAX_PACING_RATE, &pacing, sizeof pacing);
+	if (s->ep->opt.txtime[1] || s->ep->opt.txtime[0])
+		replay(fd, SO_TXTIME, s->ep->opt.txtime, sizeof s->ep->opt.txtime);
 	for (int name = 0; name < AFU_OPTIONS; name++) {
 		int value = s->ep->option[name] + options[name].start;
 
-		if ((options[name].kind == FLAG || options[name].kind == KEEP) && s->ep->option[name])
+		if ((options[name].traits & KEPT) && s->ep->option[name])
 			replay(fd, name, &value, sizeof value);
 	}
+	if (s->type == SOCK_STREAM && s->ep->option[SO_INQ])
+		replay(fd, SO_INQ, &s->ep->option[SO_INQ], sizeof(int));
+	afu_option_replay_filter(s, fd);
 }
