@@ -9,7 +9,8 @@
 #include <linux/netlink.h>
 #include <string.h>
 
-#define TRIES 1000
+#define SPINS 1000
+#define NAPS 500
 
 static_assert(sizeof(struct sock_filter) == sizeof(uint64_t), "an instruction is a word");
 
@@ -295,44 +296,74 @@ uint32_t afu_filter_run(const struct sock_filter *prog, unsigned int n, const vo
 	return 0;
 }
 
-unsigned int afu_filter_get(const struct afu_endpoint_filter *filter,
-			    struct sock_filter prog[AFU_FILTER_ROOM])
+static unsigned int copy(const struct afu_endpoint_filter *filter, struct sock_filter prog[AFU_FILTER_ROOM])
+{
+	/* relaxed, here and below: turn vouches for it */
+	unsigned int n = atomic_load_explicit(&filter->length, memory_order_relaxed);
+
+	n = n < AFU_FILTER_ROOM ? n : AFU_FILTER_ROOM;
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t word = atomic_load_explicit(&filter->code[i], memory_order_relaxed);
+
+		memcpy(&prog[i], &word, sizeof word);
+	}
+	return n;
+}
+
+/* Time for a writer to come to its end. */
+static void pause_turn(int tries)
+{
+	const struct timespec nap = {0, 100000};
+
+	if (tries < SPINS)
+		afu_relax();
+	else
+		afu_sys(SYS_nanosleep, &nap, 0);
+}
+
+/*
+ * The turn as it is between writers.  Bounded: a writer that died must not keep us, and
+ * after the first to give up nobody waits for it again; what it left is taken.
+ */
+static uint32_t await_turn(struct afu_endpoint_filter *filter)
+{
+	uint32_t turn;
+
+	for (int i = 0; i < SPINS + NAPS; i++) {
+		turn = atomic_load_explicit(&filter->turn, memory_order_acquire);
+		/* acquire: pairs with the release that ends afu_filter_put() */
+		if (!(turn & 1))
+			return turn;
+		pause_turn(i);
+	}
+	turn = atomic_load(&filter->turn);
+	if (turn & 1)
+		atomic_compare_exchange_strong(&filter->turn, &turn, turn + 1);
+	return (turn | 1) + 1;
+}
+
+unsigned int afu_filter_get(struct afu_endpoint_filter *filter, struct sock_filter prog[AFU_FILTER_ROOM])
 {
 	unsigned int n = 0;
 
-	/* bounded: a writer that died, or a holder that scribbles, must not keep us */
-	for (int i = 0; i < TRIES; i++) {
-		uint32_t turn = atomic_load_explicit(&filter->turn, memory_order_acquire);
+	for (int i = 0; i < SPINS; i++) {
+		uint32_t turn = await_turn(filter);
 
-		/* acquire: pairs with the release that ends afu_filter_put() */
-		n = atomic_load_explicit(&filter->length,
-					 memory_order_relaxed); /* relaxed: turn vouches for it */
-		n = n < AFU_FILTER_ROOM ? n : AFU_FILTER_ROOM;
-		for (unsigned int j = 0; j < n; j++) {
-			uint64_t word =
-				atomic_load_explicit(&filter->code[j], memory_order_relaxed); /* likewise */
-
-			memcpy(&prog[j], &word, sizeof word);
-		}
-		atomic_thread_fence(memory_order_acquire);
-		if (!(turn & 1) && atomic_load_explicit(&filter->turn, memory_order_relaxed) == turn)
+		n = copy(filter, prog);
+		atomic_thread_fence(
+			memory_order_acquire); /* pairs with the release fence in afu_filter_put() */
+		if (atomic_load_explicit(&filter->turn, memory_order_relaxed) == turn)
 			break;
-		afu_relax();
 	}
 	return n;
 }
 
 void afu_filter_put(struct afu_endpoint_filter *filter, const struct sock_filter *prog, unsigned int n)
 {
-	uint32_t turn = atomic_load(&filter->turn);
+	uint32_t turn = await_turn(filter);
 
-	for (int i = 0;
-	     i < TRIES && ((turn & 1) || !atomic_compare_exchange_strong(&filter->turn, &turn, turn + 1));
-	     i++) {
-		afu_relax();
-		turn = atomic_load(&filter->turn);
-	}
-	turn = atomic_load(&filter->turn) | 1;
+	for (int i = 0; i < SPINS && !atomic_compare_exchange_strong(&filter->turn, &turn, turn + 1); i++)
+		turn = await_turn(filter);
 	atomic_thread_fence(memory_order_release); /* pairs with the acquire fence in afu_filter_get() */
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t word;
@@ -342,10 +373,10 @@ void afu_filter_put(struct afu_endpoint_filter *filter, const struct sock_filter
 				      memory_order_relaxed); /* turn says when it is whole */
 	}
 	atomic_store_explicit(&filter->length, n, memory_order_relaxed);
-	atomic_store_explicit(&filter->turn, turn + 1, memory_order_release);
+	atomic_store_explicit(&filter->turn, turn + 2, memory_order_release);
 }
 
-uint32_t afu_filter_verdict(const struct afu_endpoint_filter *filter, const void *data, uint32_t len,
+uint32_t afu_filter_verdict(struct afu_endpoint_filter *filter, const void *data, uint32_t len,
 			    uint32_t wirelen)
 {
 	struct sock_filter prog[AFU_FILTER_ROOM];

@@ -24,12 +24,11 @@ uint32_t afu_filter_run(const struct sock_filter *prog, unsigned int n, const vo
 			uint32_t wirelen);
 
 /* The same with the socket's own filter; UINT32_MAX if it has none. */
-uint32_t afu_filter_verdict(const struct afu_endpoint_filter *filter, const void *data, uint32_t len,
+uint32_t afu_filter_verdict(struct afu_endpoint_filter *filter, const void *data, uint32_t len,
 			    uint32_t wirelen);
 
 /* A copy of the program; the number of instructions. */
-unsigned int afu_filter_get(const struct afu_endpoint_filter *filter,
-			    struct sock_filter prog[AFU_FILTER_ROOM]);
+unsigned int afu_filter_get(struct afu_endpoint_filter *filter, struct sock_filter prog[AFU_FILTER_ROOM]);
 /* n at most AFU_FILTER_ROOM; 0 removes it. */
 void afu_filter_put(struct afu_endpoint_filter *filter, const struct sock_filter *prog, unsigned int n);
 
