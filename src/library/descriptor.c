@@ -7,6 +7,7 @@
 #include "base/cause.h"
 #include "library/domain.h"
 #include "library/epoll.h"
+#include "library/inode.h"
 #include "library/table.h"
 #include "library/view.h"
 
@@ -153,6 +154,17 @@ static int set_status(struct afu_sock *s, int flags)
 	return 0;
 }
 
+/* A process group is a negative number, which must not be taken for an error. */
+static int get_owner(int fd)
+{
+	struct f_owner_ex owner;
+	long err = afu_sys(SYS_fcntl, fd, F_GETOWN_EX, &owner);
+
+	if (err)
+		return (int)afu_return(err);
+	return owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid;
+}
+
 int afunix_fcntl(int fd, int cmd, ...)
 {
 	struct afu_thread *th = afu_thread();
@@ -168,6 +180,8 @@ int afunix_fcntl(int fd, int cmd, ...)
 		return (int)afu_return(-EBADF);
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
 		return (int)afu_return(duplicate_from(fd, cmd, (int)arg));
+	if (cmd == F_GETOWN)
+		return get_owner(fd);
 	if (!afu_fd_ours(fd))
 		return (int)afu_return(afu_sys(SYS_fcntl, fd, cmd, arg));
 	switch (cmd) {
@@ -206,6 +220,18 @@ static int set_flag(struct afu_sock *s, uint32_t flag, const int *user)
 static int give(int value, int *user)
 {
 	return afu_copy(user, &value, sizeof value) ? afu_refuse(AFU_CAUSE_BAD_POINTER) : 0;
+}
+
+/* The token is a file, which does not know the requests of sockets; the owner is the same. */
+static int ioctl_owner(int fd, unsigned long request, int *user)
+{
+	int owner;
+
+	if (request == FIOGETOWN || request == SIOCGPGRP)
+		return give(get_owner(fd), user);
+	if (afu_copy(&owner, user, sizeof owner))
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	return (int)afu_sys(SYS_fcntl, fd, F_SETOWN, owner);
 }
 
 static long ioctl_ours(struct afu_sock *s, struct afu_thread *th, unsigned long request, void *arg)
@@ -256,9 +282,12 @@ int afunix_ioctl(int fd, unsigned long request, ...)
 	va_end(ap);
 	if (afu_fd_hidden(fd))
 		return (int)afu_return(-EBADF);
-	if (!afu_fd_ours(fd) || request == FIOCLEX || request == FIONCLEX || request == FIOSETOWN ||
-	    request == FIOGETOWN || request == SIOCSPGRP || request == SIOCGPGRP)
+	if (!afu_fd_ours(fd) || request == FIOCLEX || request == FIONCLEX)
 		return (int)afu_return(afu_sys(SYS_ioctl, fd, request, arg));
+	if (request == FIOSETOWN || request == FIOGETOWN || request == SIOCSPGRP || request == SIOCGPGRP)
+		return (int)afu_return(ioctl_owner(fd, request, arg));
+	if (request == SIOCPROTOPRIVATE) /* SIOCUNIXFILE: asks the broker, so outside of a view */
+		return (int)afu_return(afu_inode_file(fd));
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
@@ -282,12 +311,7 @@ int afunix_fstat(int fd, struct stat *st)
 {
 	long err = afu_fd_hidden(fd) ? -EBADF : afu_sys(SYS_fstat, fd, st);
 
-	if (!err && afu_fd_ours(fd)) {
-		st->st_mode = S_IFSOCK | 0777;
-		st->st_size = 0;
-		st->st_blocks = 0;
-		st->st_nlink = 1;
-		st->st_blksize = 4096;
-	}
+	if (!err && afu_fd_ours(fd))
+		afu_inode_show(fd, st);
 	return (int)afu_return(err);
 }

@@ -161,7 +161,7 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 /* What can be said of the socket without keeping the view. */
 struct known {
 	uint64_t id;
-	uint32_t shut;
+	uint32_t shut, mode;
 };
 
 static int peek_state(int fd, struct known *to)
@@ -175,6 +175,7 @@ static int peek_state(int fd, struct known *to)
 		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
 	to->id = s->id;
 	to->shut = atomic_load(&s->ep->shut);
+	to->mode = (s->ep->opt.mode ^ 0777) & 07777;
 	afu_view_leave(th);
 	return 0;
 }
@@ -190,7 +191,7 @@ static int call_socket(struct afu_request *req, uint64_t id, const int *fd, stru
 	return err;
 }
 
-static int bind_path(uint64_t id, struct afu_name *name)
+static int bind_path(uint64_t id, uint32_t mode, struct afu_name *name)
 {
 	struct afu_request req = {.op = AFU_OP_BIND_BEGIN};
 	struct afu_reply reply;
@@ -199,7 +200,7 @@ static int bind_path(uint64_t id, struct afu_name *name)
 	err = call_socket(&req, id, NULL, &reply);
 	if (err)
 		return err;
-	err = (int)afu_sys(SYS_mknodat, AT_FDCWD, name->un.sun_path, S_IFSOCK | 0777, 0);
+	err = (int)afu_sys(SYS_mknodat, AT_FDCWD, name->un.sun_path, S_IFSOCK | mode, 0);
 	if (err == -EEXIST)
 		return afu_refuse_as(AFU_CAUSE_NAME_IN_USE, EADDRINUSE, name->un.sun_path);
 	if (err)
@@ -237,7 +238,7 @@ static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	if (err)
 		return err;
 	if (!name.abstract)
-		return bind_path(s.id, &name);
+		return bind_path(s.id, s.mode, &name);
 	req.length = name.length;
 	memcpy(req.data, &name.un, name.length);
 	return call_socket(&req, s.id, NULL, &reply);

@@ -10,6 +10,8 @@
  */
 #include "preload/interpose.h"
 
+#include "library/inode.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -207,14 +209,14 @@ AFU_INTERPOSE_ALIAS(fstatvfs64, fstatvfs);
 AFU_INTERPOSE(int, fchmod, int fd, mode_t mode)
 {
 	if (afu_fd_ours(fd))
-		return 0;
+		return afu_inode_chmod(fd, mode);
 	return AFU_REAL(fchmod)(fd, mode);
 }
 
 AFU_INTERPOSE(int, fchown, int fd, uid_t uid, gid_t gid)
 {
 	if (afu_fd_ours(fd))
-		return 0;
+		return afu_inode_chown(fd, uid, gid);
 	return AFU_REAL(fchown)(fd, uid, gid);
 }
 
