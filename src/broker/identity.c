@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * Who called connect, listen or socketpair, for SO_PEERCRED and its relatives.
+ * Who called connect, listen or socketpair, for SO_PEERCRED and its relatives, and
+ * which groups a caller is in.
  *
  * Ids come with the request, attested by the kernel.  Groups are read from /proc: the
  * caller waits for its reply meanwhile, so they are those of the call.  The file stays
@@ -47,12 +48,24 @@ static int hidden(int fd)
 	return fd >= 0 && afu_hide ? afu_hide(fd) : fd;
 }
 
-static int open_status(const struct call *c)
+static void close_status(struct afu_client *client)
 {
+	if (client->status >= 0)
+		afu_close_hidden(client->status);
+	client->status = -1;
+}
+
+static void open_status(const struct call *c)
+{
+	struct afu_client *client = c->client;
 	char path[40];
 
+	if (client->status >= 0 && client->status_pid == c->who->pid)
+		return;
+	close_status(client);
 	snprintf(path, sizeof path, "/proc/%d/status", (int)c->who->pid);
-	return hidden(open(path, O_RDONLY | O_CLOEXEC));
+	client->status = hidden(open(path, O_RDONLY | O_CLOEXEC));
+	client->status_pid = c->who->pid;
 }
 
 /* Reads the numbers after "Groups:"; what is read so far is in text. */
@@ -84,8 +97,7 @@ static int read_groups(const struct call *c, struct groups *g)
 	char *text = NULL;
 	int err = -1;
 
-	if (c->client->status < 0)
-		c->client->status = open_status(c);
+	open_status(c);
 	for (; c->client->status >= 0 && size <= 1u << 20; size *= 16) {
 		char *more = realloc(text, size);
 
@@ -190,9 +202,19 @@ void afu_identity_forget(struct afu_client *client)
 {
 	unref(client->identity);
 	client->identity = NULL;
-	if (client->status >= 0)
-		afu_close_hidden(client->status);
-	client->status = -1;
+	close_status(client);
+}
+
+int afu_identity_in_group(const struct call *c, gid_t gid)
+{
+	struct groups g = {0};
+	int found = 0;
+
+	groups_of(c, &g);
+	for (unsigned int i = 0; i < g.n && !found; i++)
+		found = g.id[i] == gid;
+	free(g.id);
+	return found;
 }
 
 enum afu_cause afu_identity_groups(struct call *c)

@@ -164,12 +164,11 @@ static int may_write(const struct call *c, const struct statx *st)
 		return 1;
 	if (c->who->uid == st->stx_uid)
 		return (st->stx_mode & S_IWUSR) != 0;
-	if (c->who->gid == st->stx_gid)
+	/* which groups is asked last, and only if it matters */
+	if (!(st->stx_mode & S_IWGRP) == !(st->stx_mode & S_IWOTH))
+		return (st->stx_mode & S_IWOTH) != 0;
+	if (c->who->gid == st->stx_gid || afu_identity_in_group(c, st->stx_gid))
 		return (st->stx_mode & S_IWGRP) != 0;
-	for (unsigned int i = 0; i < c->client->n_groups; i++) {
-		if (c->client->groups[i] == st->stx_gid)
-			return (st->stx_mode & S_IWGRP) != 0;
-	}
 	return (st->stx_mode & S_IWOTH) != 0;
 }
 

@@ -174,6 +174,7 @@ struct afu_client {
 	gid_t groups[64];
 	unsigned int n_groups;
 	int status; /* /proc/PID/status of the process, kept open; -1 */
+	pid_t status_pid;
 	struct identity *identity; /* the latest that was recorded, or NULL */
 	UT_hash_handle hh;
 };
@@ -246,6 +247,7 @@ void afu_identity_record(struct call *c, struct credentials *to);
 void afu_identity_copy(struct credentials *to, const struct credentials *from);
 void afu_identity_drop(struct credentials *p);
 void afu_identity_forget(struct afu_client *client);
+int afu_identity_in_group(const struct call *c, gid_t gid);
 enum afu_cause afu_identity_groups(struct call *c);
 enum afu_cause afu_identity_pidfd(struct call *c);
 

@@ -239,6 +239,15 @@ static void replay_stamps(int fd, const struct afu_sock *s)
 		       sizeof s->ep->opt.timestamping);
 }
 
+static void replay_inode(int fd, const struct afu_endpoint_options *o)
+{
+	/* first the owner: the change may take bits of the mode away */
+	if (o->owner[0] != (uint32_t)afu_sys(SYS_geteuid) || o->owner[1] != (uint32_t)afu_sys(SYS_getegid))
+		afu_sys(SYS_fchown, fd, o->owner[0], o->owner[1]);
+	if (o->mode)
+		afu_sys(SYS_fchmod, fd, (o->mode ^ 0777) & 07777);
+}
+
 void afu_option_replay(const struct afu_sock *s, int fd)
 {
 	struct timeval receive = afu_option_timeout(s, 0), send = afu_option_timeout(s, 1);
@@ -274,4 +283,5 @@ void afu_option_replay(const struct afu_sock *s, int fd)
 	if (s->type == SOCK_STREAM && s->ep->option[SO_INQ])
 		replay(fd, SO_INQ, &s->ep->option[SO_INQ], sizeof(int));
 	afu_option_replay_filter(s, fd);
+	replay_inode(fd, &s->ep->opt);
 }

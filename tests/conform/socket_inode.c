@@ -4,6 +4,7 @@
  * know. */
 #include "conform.h"
 
+#include <grp.h>
 #include <linux/sockios.h>
 #include <termios.h>
 
@@ -110,6 +111,45 @@ CASE(inode_mode_becomes_the_file_s, 0)
 	EQ(st.st_mode, S_IFSOCK | 0640);
 	OK(close(fd));
 	EQ(unlink("s"), 0);
+}
+
+/* The groups are those of the moment, and there may be many. */
+CASE(inode_opens_to_a_group, 0)
+{
+	struct name p = path_name("s");
+	gid_t groups[100];
+	int c = unix_socket(SOCK_STREAM);
+
+	if (geteuid() != 0)
+		SKIP("needs root to set groups");
+	int l = listen_at(SOCK_STREAM, &p, 5);
+	EQ(chmod(".", 0711), 0);
+	EQ(chmod("s", 0060), 0);
+	EQ(chown("s", (uid_t)-1, 5000), 0);
+	for (int i = 0; i < 100; i++)
+		groups[i] = (gid_t)(4901 + i);
+	EQ(setgroups(99, groups), 0);
+	EQ(seteuid(65534), 0);
+	FAILS(connect(c, NAME(&p)), EACCES);
+	EQ(seteuid(0), 0);
+	EQ(setgroups(100, groups), 0);
+	EQ(seteuid(65534), 0);
+	OK(connect(c, NAME(&p)));
+	/* Who belongs to the group is not one of the others. */
+	EQ(seteuid(0), 0);
+	EQ(chmod("s", 0006), 0);
+	EQ(seteuid(65534), 0);
+	int d = unix_socket(SOCK_STREAM);
+	FAILS(connect(d, NAME(&p)), EACCES);
+	EQ(seteuid(0), 0);
+	EQ(setgroups(0, NULL), 0);
+	EQ(seteuid(65534), 0);
+	OK(connect(d, NAME(&p)));
+	EQ(seteuid(0), 0);
+	EQ(unlink("s"), 0);
+	OK(close(c));
+	OK(close(d));
+	OK(close(l));
 }
 
 static void expect_same_file(int file, const struct stat *want)
