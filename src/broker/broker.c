@@ -331,6 +331,7 @@ static enum afu_cause op_peercred(struct call *c)
 	c->reply->arg[0] = p->known ? (uint64_t)p->pid : 0;
 	c->reply->arg[1] = p->known ? (uint64_t)p->uid << 32 | p->gid : UINT64_MAX;
 	c->reply->arg[2] = (uint64_t)p->known;
+	afu_identity_asker(c);
 	return AFU_CAUSE_NONE;
 }
 

@@ -217,6 +217,14 @@ int afu_identity_in_group(const struct call *c, gid_t gid)
 	return found;
 }
 
+void afu_identity_asker(struct call *c)
+{
+	struct afu_asker asker = {c->who->pid, c->who->uid, c->who->gid};
+
+	memcpy(c->reply->data, &asker, sizeof asker);
+	c->reply->length = sizeof asker;
+}
+
 enum afu_cause afu_identity_groups(struct call *c)
 {
 	const struct credentials *p = &c->socket->peer;
@@ -228,6 +236,7 @@ enum afu_cause afu_identity_groups(struct call *c)
 	if (!p->identity)
 		return AFU_CAUSE_NO_MEMORY;
 	c->reply->arg[0] = p->identity->n_groups;
+	c->reply->arg[1] = (uint64_t)c->who->uid << 32 | c->who->gid;
 	if (from >= p->identity->n_groups)
 		return AFU_CAUSE_NONE;
 	n = p->identity->n_groups - from;

@@ -32,7 +32,8 @@ enum afu_op {
 	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
 	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
 	AFU_OP_NAME,         /* socket; arg 0: AFU_NAME_*; arg 1: flow.  Reply: data: address */
-	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid, arg 2: 1 if anybody was recorded */
+	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid, arg 2: 1 if anybody was recorded;
+				data: struct afu_asker */
 	AFU_OP_SHUTDOWN,     /* socket that listens, or of datagrams; arg 0: how + 1 */
 	AFU_OP_SYNC,         /* nothing: what was closed before is closed after */
 	AFU_OP_WAITER,       /* arg 0: index; fd: bell */
@@ -61,7 +62,8 @@ enum afu_op {
 	AFU_OP_IDENTITY,     /* the socket sends, as whom the request's credentials say.  Reply: arg 0: identity */
 	AFU_OP_WHO,          /* the socket receives; arg 1: identity, arg 2: 1 for a pidfd.  Reply: arg 0: pid,
 				arg 1: uid << 32 | gid; fd: pidfd */
-	AFU_OP_PEERGROUPS,   /* socket; arg 0: from which on.  Reply: arg 0: how many in all; data: as many gid_t as fit */
+	AFU_OP_PEERGROUPS,   /* socket; arg 0: from which on.  Reply: arg 0: how many in all, arg 1: the caller's
+				uid << 32 | gid; data: as many gid_t as fit */
 	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
 	AFU_OP_FILE,         /* socket.  Reply: fd: O_PATH of the file it, or its listener, is bound to */
 	AFU_OPS,
@@ -78,6 +80,12 @@ enum {
 };
 
 enum { AFU_NAME_OWN, AFU_NAME_PEER, AFU_NAME_SENDER };
+
+/* The caller as the broker sees it. */
+struct afu_asker {
+	int32_t pid;
+	uint32_t uid, gid;
+};
 
 struct afu_request {
 	uint32_t op;

@@ -248,6 +248,8 @@ void afu_identity_copy(struct credentials *to, const struct credentials *from);
 void afu_identity_drop(struct credentials *p);
 void afu_identity_forget(struct afu_client *client);
 int afu_identity_in_group(const struct call *c, gid_t gid);
+/* Tells in the reply how the caller is seen, for it to know whether numbers agree. */
+void afu_identity_asker(struct call *c);
 enum afu_cause afu_identity_groups(struct call *c);
 enum afu_cause afu_identity_pidfd(struct call *c);
 

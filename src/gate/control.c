@@ -31,34 +31,41 @@ union ancillary {
 	char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(AFU_MESSAGE_FDS * sizeof(int))];
 };
 
+/* Appends one control message; the length of all. */
+static size_t append(union ancillary *anc, size_t at, int type, const void *data, size_t n)
+{
+	struct cmsghdr *c = (void *)(anc->bytes + at);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(n);
+	memcpy(CMSG_DATA(c), data, n);
+	return at + CMSG_SPACE(n);
+}
+
 static long send_request(int fd, const struct afu_request *req, const int *fds, unsigned int n)
 {
 	struct iovec iov = { (void *)(uintptr_t)req, sizeof *req };
 	union ancillary anc;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes };
 	struct ucred me = { (pid_t)req->claim_pid, req->claim_uid, req->claim_gid };
-	struct cmsghdr *c = &anc.align;
+	int named = 1;
 	long ret;
 
 	if (!req->claimed)
 		me = (struct ucred){ (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_geteuid), (gid_t)afu_sys(SYS_getegid) };
-	memset(&anc, 0, sizeof anc);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_CREDENTIALS;
-	c->cmsg_len = CMSG_LEN(sizeof me);
-	memcpy(CMSG_DATA(c), &me, sizeof me);
-	msg.msg_controllen = CMSG_SPACE(sizeof me);
-	if (n) {
-		c = (void *)(anc.bytes + msg.msg_controllen);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-		msg.msg_controllen += CMSG_SPACE(n * sizeof(int));
-	}
-	do
+	do {
+		memset(&anc, 0, sizeof anc);
+		msg.msg_controllen = named ? append(&anc, 0, SCM_CREDENTIALS, &me, sizeof me) : 0;
+		if (n)
+			msg.msg_controllen = append(&anc, msg.msg_controllen, SCM_RIGHTS, fds, n * sizeof(int));
 		ret = afu_sys(SYS_sendmsg, fd, &msg, MSG_NOSIGNAL);
-	while (ret == -EINTR);
+		/* in a user namespace where we have no name the kernel says who we are, real ids for effective */
+		if (named && !req->claimed && (ret == -EINVAL || ret == -EPERM)) {
+			named = 0;
+			ret = -EINTR;
+		}
+	} while (ret == -EINTR);
 	return ret;
 }
 

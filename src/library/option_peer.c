@@ -10,6 +10,7 @@
 #include "base/copy.h"
 #include "base/sys.h"
 #include "library/domain.h"
+#include "library/namespace.h"
 #include "library/table.h"
 
 #include <string.h>
@@ -31,9 +32,24 @@ static int ask(uint32_t op, uint64_t id, uint64_t arg, struct afu_reply *reply, 
 	return err;
 }
 
+/* In a pid namespace of one's own: the number there. */
+static pid_t pid_here(uint64_t id)
+{
+	struct afu_reply reply;
+	pid_t pid;
+	int fd;
+
+	if (ask(AFU_OP_PEERPIDFD, id, 0, &reply, &fd) < 0)
+		return 0;
+	pid = afu_namespace_pid(fd);
+	afu_sys_close(fd);
+	return pid;
+}
+
 int afu_option_peercred(const struct afu_asked *a, uint64_t id, union afu_option_value *v)
 {
 	struct afu_reply reply;
+	struct afu_asker me;
 	int err = ask(AFU_OP_PEERCRED, id, 0, &reply, NULL);
 
 	if (err)
@@ -41,6 +57,15 @@ int afu_option_peercred(const struct afu_asked *a, uint64_t id, union afu_option
 	v->cred.pid = (pid_t)reply.arg[0];
 	v->cred.uid = (uid_t)(reply.arg[1] >> 32);
 	v->cred.gid = (gid_t)reply.arg[1];
+	if (!reply.arg[2] || reply.length != sizeof me)
+		return sizeof v->cred;
+	memcpy(&me, reply.data, sizeof me);
+	if (!afu_namespace_pids_agree(me.pid))
+		v->cred.pid = pid_here(id);
+	if (!afu_namespace_ids_agree(me.uid, me.gid)) {
+		v->cred.uid = afu_namespace_uid(v->cred.uid);
+		v->cred.gid = afu_namespace_gid(v->cred.gid);
+	}
 	return sizeof v->cred;
 }
 
@@ -69,6 +94,19 @@ static int give_length(const struct afu_asked *a, uint64_t bytes)
 	return afu_copy(a->user_len, &len, sizeof len) ? afu_refuse(AFU_CAUSE_BAD_POINTER) : 0;
 }
 
+static void groups_here(struct afu_reply *reply, uint64_t n)
+{
+	gid_t id;
+
+	if (afu_namespace_ids_agree((uid_t)(reply->arg[1] >> 32), (gid_t)reply->arg[1]))
+		return;
+	for (uint64_t i = 0; i < n; i++) {
+		memcpy(&id, reply->data + i * sizeof id, sizeof id);
+		id = afu_namespace_gid(id);
+		memcpy(reply->data + i * sizeof id, &id, sizeof id);
+	}
+}
+
 int afu_option_peergroups(const struct afu_asked *a, uint64_t id, union afu_option_value *v)
 {
 	struct afu_reply reply;
@@ -88,6 +126,7 @@ int afu_option_peergroups(const struct afu_asked *a, uint64_t id, union afu_opti
 		/* a peer of fewer groups may have come meanwhile: then what there is */
 		if (n == 0 || reply.length > sizeof reply.data || n > count - done)
 			break;
+		groups_here(&reply, n);
 		if (afu_copy((char *)a->user + done * sizeof(gid_t), reply.data, n * sizeof(gid_t)))
 			return afu_refuse(AFU_CAUSE_BAD_POINTER);
 		done += n;
