@@ -69,7 +69,8 @@ enum afu_op {
 	AFU_OPS,
 };
 
-enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP };
+/* CANCEL: by the socket that sends; the parcel did not get under way. */
+enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP, AFU_CLAIM_CANCEL };
 
 
 enum {
@@ -97,6 +98,12 @@ struct afu_request {
 	/* the request is made in this name; the kernel refuses to carry it if the caller may not */
 	uint32_t claimed;
 	uint32_t claim_pid, claim_uid, claim_gid;
+	/*
+	 * The caller's user has too many descriptors under way: the broker fetches these itself, by
+	 * their numbers, as far as the kernel lets it.
+	 */
+	uint32_t n_numbers;
+	int32_t number[AFU_MESSAGE_FDS];
 };
 
 struct afu_reply {

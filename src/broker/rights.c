@@ -97,8 +97,8 @@ static void let_go(struct afu_broker *b, struct direction *d, struct parcel *p)
 
 enum afu_cause afu_rights_claim(struct call *c)
 {
-	struct direction *d = afu_flow_direction(c, 0);
 	uint8_t how = c->req->data[0];
+	struct direction *d = afu_flow_direction(c, how == AFU_CLAIM_CANCEL);
 	struct parcel *p;
 	int token;
 
@@ -111,7 +111,7 @@ enum afu_cause afu_rights_claim(struct call *c)
 	}
 	if (!p)
 		return AFU_CAUSE_IDENTITY;
-	if (how != AFU_CLAIM_DROP) {
+	if (how == AFU_CLAIM_TAKE || how == AFU_CLAIM_COPY) {
 		token = afu_store_token(p->socket);
 		if (token < 0)
 			return AFU_CAUSE_DOMAIN_FULL;

@@ -215,6 +215,24 @@ static void close_foreign(int fd)
 		afu_sys_close(fd);
 }
 
+/* Descriptors that could not be sent, from the caller's table. */
+static unsigned int fetch_numbers(const struct afu_request *req, pid_t pid, int *fds)
+{
+	unsigned int n = req->n_numbers < AFU_MESSAGE_FDS ? req->n_numbers : AFU_MESSAGE_FDS, got = 0;
+	int pidfd = (int)afu_sys(SYS_pidfd_open, pid, 0);
+
+	for (unsigned int i = 0; pidfd >= 0 && i < n; i++) {
+		int fd = (int)afu_sys(SYS_pidfd_getfd, pidfd, req->number[i], 0);
+
+		if (fd < 0)
+			break;
+		fds[got++] = fd;
+	}
+	if (pidfd >= 0)
+		afu_sys_close(pidfd);
+	return got;
+}
+
 /* One request.  -1: the link is at its end. */
 static int serve(struct afu_server *s, struct link *l)
 {
@@ -251,6 +269,8 @@ static int serve(struct afu_server *s, struct link *l)
 	if (ret != (long)sizeof req || !known || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		err = -1;
 	} else {
+		if (!n && req.n_numbers)
+			n = fetch_numbers(&req, who.pid, fds);
 		afu_broker_handle(s->broker, l->client, &who, &req, fds, n, &reply, &out);
 		if (l->stranger && !reply.cause) {
 			l->stranger = 0;

@@ -8,6 +8,7 @@
  */
 #include "gate/gate.h"
 
+#include "base/limit.h"
 #include "base/lock.h"
 #include "base/memory.h"
 #include "base/sys.h"
@@ -74,13 +75,22 @@ static long receive_reply(int fd, struct afu_reply *reply, int *got, unsigned in
 	struct iovec iov = { reply, sizeof *reply };
 	union ancillary anc;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes };
+	struct afu_limit limit;
 	long ret;
 
+	/* the wait first: the limit is raised for as short a time as can be */
+	do
+		ret = afu_sys(SYS_recvfrom, fd, reply, sizeof reply->serial, MSG_PEEK, NULL, NULL);
+	while (ret == -EINTR);
+	*n_got = 0;
+	if (ret <= 0)
+		return ret;
+	limit = afu_limit_raise();
 	do {
 		msg.msg_controllen = sizeof anc.bytes;
 		ret = afu_sys(SYS_recvmsg, fd, &msg, MSG_CMSG_CLOEXEC);
 	} while (ret == -EINTR);
-	*n_got = 0;
+	afu_limit_restore(limit);
 	if (ret < 0)
 		return ret;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
@@ -98,6 +108,13 @@ static int exchange(struct afu_request *req, const int *fds, unsigned int n, str
 		    unsigned int *n_got)
 {
 	long ret = send_request(control.gate.fd, req, fds, n);
+
+	/* what is to be put under way must count as such; anything else the broker may fetch */
+	if (ret == -ETOOMANYREFS && req->op != AFU_OP_ENTRUST) {
+		req->n_numbers = n;
+		memcpy(req->number, fds, n * sizeof *fds);
+		ret = send_request(control.gate.fd, req, NULL, 0);
+	}
 
 	if (ret >= 0)
 		ret = receive_reply(control.gate.fd, reply, got, n_got);

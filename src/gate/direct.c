@@ -6,6 +6,7 @@
  */
 #include "gate/gate.h"
 
+#include "base/limit.h"
 #include "base/lock.h"
 #include "base/sys.h"
 #include "base/thread.h"
@@ -28,6 +29,7 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 	struct afu_caller who = { (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_geteuid),
 				  (gid_t)afu_sys(SYS_getegid) };
 	struct afu_reply_fds out;
+	struct afu_limit limit;
 	int given[AFU_MESSAGE_FDS], err = 0, saved = errno; /* the broker calls libc */
 
 	/* the library has asked the kernel whether the claim is allowed */
@@ -40,12 +42,14 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 	for (unsigned int i = 0; i < n; i++)
 		given[i] = (int)afu_sys(SYS_fcntl, fds[i], F_DUPFD_CLOEXEC, 0);
 	afu_plock_acquire(&direct.lock);
+	limit = afu_limit_raise();
 	afu_broker_handle(direct.broker, direct.client, &who, req, given, n, reply, &out);
 	for (unsigned int i = 0; i < out.n; i++) {
 		got[i] = out.ours[i] ? (int)afu_sys(SYS_fcntl, out.fd[i], F_DUPFD_CLOEXEC, 0) : out.fd[i];
 		if (got[i] < 0)
 			err = got[i];
 	}
+	afu_limit_restore(limit);
 	afu_plock_release(&direct.lock);
 	*n_got = out.n;
 	for (unsigned int i = 0; i < n; i++) {

@@ -20,6 +20,8 @@
 /* What the kernel shows for ids that it does not know. */
 #define OVERFLOW_ID 65534
 #define SCM_PIDFD_TYPE 4
+/* Less than this between two readings of the clocks is the reading itself. */
+#define OFFSET_SLACK_NS 500
 #define TIMESTAMP_NEW 63
 #define TIMESTAMPNS_NEW 64
 
@@ -185,31 +187,52 @@ static void put_item(struct control *c, int type, const void *data, size_t size)
 	c->left -= space;
 }
 
+/*
+ * What the clock of the day is ahead of the monotonic one, never too much.  The last figure
+ * stays while it is near enough, so that one message shows the same time twice.
+ */
+static int64_t day_offset(void)
+{
+	static _Atomic int64_t kept;
+	int64_t best = INT64_MIN, old = atomic_load(&kept);
+
+	for (int i = 0; i < 3; i++) {
+		struct timespec day;
+		int64_t offset;
+
+		clock_gettime(CLOCK_REALTIME, &day);
+		offset = (int64_t)day.tv_sec * 1000000000 + day.tv_nsec - afu_clock_ns();
+		if (offset > best)
+			best = offset;
+	}
+	if (old && best - old < OFFSET_SLACK_NS && old - best < OFFSET_SLACK_NS)
+		return old;
+	atomic_store(&kept, best);
+	return best;
+}
+
 /* When the message was sent, on the clock of the day. */
 static struct timespec sent_at(const struct afu_incoming *in)
 {
-	int64_t ago = in->m.has & AFU_RECORD_TIME ? afu_clock_ns() - (int64_t)in->m.time : 0;
-	struct timespec now;
-	int64_t ns;
+	int64_t sent = in->m.has & AFU_RECORD_TIME ? (int64_t)in->m.time : afu_clock_ns();
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - (ago > 0 ? ago : 0);
-	return afu_clock_timespec(ns);
+	return afu_clock_timespec(sent + day_offset());
 }
 
 static void put_time(struct afu_incoming *in, struct control *c)
 {
+	uint32_t stamps = atomic_load(&in->s->ep->opt.stamps);
 	struct timespec t;
 	struct timeval tv;
 
-	if (in->s->type == SOCK_STREAM || !in->m.spoke)
+	if (in->s->type == SOCK_STREAM || !in->m.spoke || !(stamps & AFU_STAMP_ON))
 		return;
 	t = sent_at(in);
-	if (wants(in->s, SO_TIMESTAMPNS) || wants(in->s, TIMESTAMPNS_NEW)) {
-		put_item(c, wants(in->s, SO_TIMESTAMPNS) ? SO_TIMESTAMPNS : TIMESTAMPNS_NEW, &t, sizeof t);
-	} else if (wants(in->s, SO_TIMESTAMP) || wants(in->s, TIMESTAMP_NEW)) {
+	if (stamps & AFU_STAMP_NS) {
+		put_item(c, stamps & AFU_STAMP_NEW ? TIMESTAMPNS_NEW : SO_TIMESTAMPNS, &t, sizeof t);
+	} else {
 		tv = (struct timeval){ t.tv_sec, t.tv_nsec / 1000 };
-		put_item(c, wants(in->s, SO_TIMESTAMP) ? SO_TIMESTAMP : TIMESTAMP_NEW, &tv, sizeof tv);
+		put_item(c, stamps & AFU_STAMP_NEW ? TIMESTAMP_NEW : SO_TIMESTAMP, &tv, sizeof tv);
 	}
 }
 
@@ -258,6 +281,8 @@ static void put_pidfd(struct afu_incoming *in, struct control *c)
 	default:
 		return;
 	}
+	if (fd >= 0 && afu_table_within(fd) < 0)
+		fd = -EMFILE;
 	if (fd >= 0)
 		afu_fd_forget(fd);
 	put_item(c, SCM_PIDFD_TYPE, &fd, sizeof fd);

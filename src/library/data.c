@@ -171,7 +171,7 @@ static int read_control(struct afu_outgoing *out, const struct msghdr *msg, char
 	out->length = msg->msg_controllen;
 	if (out->length >= OPTMEM_MAX)
 		return afu_refuse(AFU_CAUSE_ANCILLARY_SIZE);
-	if (!msg->msg_control || !out->length)
+	if (!out->length)
 		return 0;
 	if (out->length > CONTROL_SMALL) {
 		to = afu_sys_mmap(out->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -337,7 +337,7 @@ int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 		}
 	}
 	/* what ended the call after a message is told with the next one */
-	if (done && got < 0 && got != -EAGAIN && got != -EINTR)
+	if (done && got < 0 && got != -EAGAIN)
 		afu_transfer_keep_error(fd, (int)-got);
 	if (timeout) {
 		int64_t rest = deadline - afu_clock_ns();

@@ -12,6 +12,7 @@
 
 #include "base/cause.h"
 #include "base/clock.h"
+#include "base/limit.h"
 #include "library/domain.h"
 #include "library/flows.h"
 #include "library/speaker.h"
@@ -75,9 +76,23 @@ static void remember(const struct way *w)
 	afu_thread_leave(th);
 }
 
+/* It is ours, so it does not count against the application's limit. */
+static int open_beyond(const char *path)
+{
+	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+
+	if (fd == -EMFILE) {
+		struct afu_limit limit = afu_limit_raise();
+
+		fd = (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+		afu_limit_restore(limit);
+	}
+	return fd;
+}
+
 int afu_transfer_open(const struct afu_name *name)
 {
-	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_CLOEXEC), err;
+	int fd = open_beyond(name->un.sun_path), err;
 	struct stat st;
 
 	if (fd < 0)

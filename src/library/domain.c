@@ -42,6 +42,8 @@ int afu_domain_call(struct afu_request *req, const int *fds, unsigned int n, str
 	err = gate->call(gate, req, fds, n, reply, got, n_got);
 	if (err == -EMFILE)
 		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	if (err == -ETOOMANYREFS)
+		return afu_refuse(AFU_CAUSE_RIGHTS_IN_FLIGHT);
 	if (err)
 		return afu_refuse(AFU_CAUSE_DOMAIN_GONE);
 	if (reply->cause == AFU_CAUSE_NONE)

@@ -162,6 +162,8 @@ int afu_inode_file(int fd)
 			afu_sys_close(got[--n]);
 		return afu_refuse(AFU_CAUSE_PROTOCOL_ERROR);
 	}
+	if (afu_table_within(got[0]) < 0)
+		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	afu_fd_forget(got[0]);
 	return got[0];
 }

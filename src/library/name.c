@@ -41,9 +41,13 @@ static int numbers_free(int n)
 static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t state, uint32_t side, int type,
 		 int flags)
 {
-	struct afu_sock *s = afu_view_new(id, type);
+	struct afu_sock *s;
 	int err;
 
+	/* the reply's descriptors may come beyond the limit, and this one is for the application */
+	if (afu_table_within(token) < 0)
+		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	s = afu_view_new(id, type);
 	if (!s)
 		return afu_refuse(AFU_CAUSE_NO_MEMORY);
 	err = afu_view_map(s, endpoint, channel, state, side);
@@ -134,7 +138,7 @@ int afunix_socketpair(int family, int type, int protocol, int sv[2])
 		return (int)afu_return(err);
 	}
 	err = check_flags(type);
-	if (!err && !numbers_free(5))
+	if (!err && !numbers_free(2))
 		err = afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	if (!err && afu_copy(got, sv, sizeof(int[2])))
 		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
@@ -343,7 +347,7 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
-	if (!numbers_free(3))
+	if (!numbers_free(1))
 		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)

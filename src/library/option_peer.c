@@ -146,6 +146,8 @@ int afu_option_peerpidfd(const struct afu_asked *a, uint64_t id, union afu_optio
 
 	if (err)
 		return err;
+	if (afu_table_within(fd) < 0)
+		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	afu_fd_forget(fd);
 	if (afu_copy(a->user, &fd, len) || afu_copy(a->user_len, &len, sizeof len)) {
 		afu_sys_close(fd);

@@ -78,6 +78,23 @@ static int entrust(struct afu_sock *s, const struct afu_way_out *way, struct afu
 	return 0;
 }
 
+/* Tells the broker that it need not keep the parcel's sockets, from a descriptor on. */
+static void claim_all(struct afu_sock *s, const struct afu_parcel *p, int from, uint64_t flow, uint8_t how)
+{
+	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id, .arg = { flow, p->number }, .length = 1,
+				   .data = { how } };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	for (uint32_t i = 0; i < p->note.n; i++) {
+		if ((int)p->note.socket[i].index < from)
+			continue;
+		req.arg[2] = p->note.socket[i].id;
+		afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	}
+}
+
 /* A descriptor that names the token and does not hold it open. */
 static int name_only(int token)
 {
@@ -102,11 +119,46 @@ static long send_parcel(int fd, const struct afu_parcel *p, const int *fds)
 	return afu_sys(SYS_sendmsg, fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static int refuse_parcel(long sent)
+{
+	switch (sent) {
+	case -ETOOMANYREFS:
+		return afu_refuse(AFU_CAUSE_RIGHTS_IN_FLIGHT);
+	case -EBADF:
+		return afu_refuse(AFU_CAUSE_RIGHTS_BAD_DESCRIPTOR);
+	case -EINVAL:
+		return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
+	case -EAGAIN:
+		return -EAGAIN;
+	default:
+		return 0; /* nobody is left to receive them: the record has no reader either */
+	}
+}
+
+/* Whether the kernel would let the descriptors get under way. */
+static int try_parcel(const struct afu_parcel *p)
+{
+	int ends[2];
+	long sent = afu_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+
+	if (sent < 0)
+		return 0;
+	sent = send_parcel(ends[0], p, p->fd);
+	afu_sys_close(ends[0]);
+	afu_sys_close(ends[1]);
+	return refuse_parcel(sent);
+}
+
 int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p)
 {
-	int fds[AFU_RIGHTS_MAX], fd = parking(s, &way->parking, way->flow, 1), err;
+	int fds[AFU_RIGHTS_MAX], fd, err;
 	long sent;
 
+	if (!p->number) {
+		p->note.n = 0;
+		return try_parcel(p);
+	}
+	fd = parking(s, &way->parking, way->flow, 1);
 	if (fd < 0)
 		return fd;
 	err = entrust(s, way, p);
@@ -120,18 +172,9 @@ int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parc
 	sent = send_parcel(fd, p, fds);
 	for (uint32_t i = 0; i < p->note.n; i++)
 		afu_sys_close(fds[p->note.socket[i].index]);
-	switch (sent) {
-	case -ETOOMANYREFS:
-		return afu_refuse(AFU_CAUSE_RIGHTS_IN_FLIGHT);
-	case -EBADF:
-		return afu_refuse(AFU_CAUSE_RIGHTS_BAD_DESCRIPTOR);
-	case -EINVAL:
-		return afu_refuse(AFU_CAUSE_ANCILLARY_FORM);
-	case -EAGAIN:
-		return -EAGAIN;
-	default:
-		return 0; /* nobody is left to receive them: the record has no reader either */
-	}
+	if (sent < 0)
+		claim_all(s, p, 0, way->flow, AFU_CLAIM_CANCEL);
+	return refuse_parcel(sent);
 }
 
 /* Takes the next message out; its descriptors are installed if fds is not NULL.  Bytes, or negative errno. */
@@ -178,18 +221,7 @@ static int note_valid(struct afu_parcel *p, long got)
 
 static void drop_sockets(struct afu_sock *s, const struct afu_parcel *p, int from)
 {
-	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id, .arg = { p->flow, p->number }, .length = 1,
-				   .data = { AFU_CLAIM_DROP } };
-	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS];
-	unsigned int n;
-
-	for (uint32_t i = 0; i < p->note.n; i++) {
-		if ((int)p->note.socket[i].index < from)
-			continue;
-		req.arg[2] = p->note.socket[i].id;
-		afu_domain_call(&req, NULL, 0, &reply, got, &n);
-	}
+	claim_all(s, p, from, p->flow, AFU_CLAIM_DROP);
 }
 
 void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek, struct afu_parcel *p)

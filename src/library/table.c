@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: The afunix authors */
 #include "library/table.h"
 
+#include "base/limit.h"
 #include "base/lock.h"
 #include "base/memory.h"
 #include "library/epoll.h"
@@ -22,13 +23,6 @@ unsigned int afu_table_size;
 static struct afu_plock lock;
 static unsigned int top;
 
-static struct rlimit limits(void)
-{
-	struct rlimit r = { 1024, 1024 };
-
-	afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
-	return r;
-}
 
 static void table_unhide(int fd)
 {
@@ -38,12 +32,14 @@ static void table_unhide(int fd)
 
 int afu_table_start(void)
 {
-	struct rlimit r = limits();
-	unsigned int size = r.rlim_max > TABLE_MAX ? TABLE_MAX : (unsigned int)r.rlim_max;
+	struct rlimit r = { 1024, 1024 };
+	unsigned int size;
 	void *p;
 
 	if (afu_table)
 		return 0;
+	afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
+	size = r.rlim_max > TABLE_MAX ? TABLE_MAX : (unsigned int)r.rlim_max;
 	if (size < TABLE_MIN)
 		size = TABLE_MIN;
 	p = afu_sys_mmap(size * sizeof *afu_table, PROT_READ | PROT_WRITE,
@@ -85,12 +81,25 @@ unsigned int afu_table_top(void)
 
 int afu_table_spare(int fd)
 {
-	struct rlimit r = limits();
-	unsigned int soft = r.rlim_cur > afu_table_size ? afu_table_size : (unsigned int)r.rlim_cur;
+	struct afu_limit old = afu_limit_raise();
+	unsigned int soft = old.soft > afu_table_size ? afu_table_size : (unsigned int)old.soft;
 	unsigned int from = soft > 4 * RESERVE ? soft - RESERVE : soft - soft / 4;
-	int high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
+	int high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, old.raised ? soft : from);
 
-	return high >= 0 ? high : (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, soft / 2);
+	if (high < 0)
+		high = (int)afu_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, soft / 2);
+	afu_limit_restore(old);
+	return high;
+}
+
+int afu_table_within(int fd)
+{
+	struct rlimit r;
+
+	if (afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r) < 0 || (rlim_t)fd < r.rlim_cur)
+		return 0;
+	afu_sys_close(fd);
+	return -EMFILE;
 }
 
 int afu_table_hide(int fd)

@@ -87,6 +87,8 @@ void afu_table_lock(void);
 void afu_table_unlock(void);
 /* The highest number that was ever entered, plus one. */
 unsigned int afu_table_top(void);
+/* Whether a number that came from the broker is one that the application may have; else closes it.  0 or -EMFILE. */
+int afu_table_within(int fd);
 /* A duplicate at a high number, where the application does not look; negative errno. */
 int afu_table_spare(int fd);
 int afu_table_hide(int fd);

@@ -15,6 +15,8 @@
 
 #include <fcntl.h>
 
+#define ERESTARTSYS 512
+
 struct afu_patience afu_transfer_patience(const struct afu_sock *s, struct afu_thread *th, int flags,
 					  int64_t timeout)
 {
@@ -362,6 +364,9 @@ void afu_transfer_keep_error(int fd, int error)
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return;
+	/* a wait without a timeout is interrupted by an error of the kernel's own, which shows here */
+	if (error == EINTR && s->ep->rcvtimeo_ns == AFU_NEVER)
+		error = ERESTARTSYS;
 	atomic_store(s->state == AFU_CONNECTED && s->type != SOCK_DGRAM ? &s->own->error : &s->ep->error,
 		     (uint32_t)error);
 	afu_view_leave(th);

@@ -148,6 +148,9 @@ ssize_t afu_dgram_put(struct afu_sock *s, struct afu_thread *th, struct afu_flow
 		return -ESHUTDOWN;
 	if (there & AFU_SIDE_RSHUT)
 		return afu_refuse(AFU_CAUSE_DGRAM_PEER_SHUT);
+	err = afu_record_willing(&flow->out, from, (uint32_t)len, m);
+	if (err)
+		return err == -EFAULT ? afu_refuse(AFU_CAUSE_BAD_POINTER) : err;
 	afu_publish_cpu(flow->out.own);
 	afu_thread_enter(th);
 	err = afu_sock_lock_tx(s, th);

@@ -225,7 +225,7 @@ uint32_t afu_sock_wants(const struct afu_sock *s)
 
 	if (option[SO_PASSCRED] || option[AFU_SO_PASSPIDFD])
 		wants |= AFU_WANTS_IDENTITY;
-	if (option[SO_TIMESTAMP] || option[SO_TIMESTAMPNS])
+	if (atomic_load(&s->ep->opt.stamps) & AFU_STAMP_ON)
 		wants |= AFU_WANTS_TIME;
 	/* kept as the difference from what a fresh socket shows, which is on */
 	if (option[AFU_SO_PASSRIGHTS])

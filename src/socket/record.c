@@ -134,15 +134,26 @@ static int is_readable(const struct afu_iter *from, uint32_t n)
 	return 1;
 }
 
+int afu_record_willing(const struct afu_way_out *way, const struct afu_iter *from, uint32_t n,
+		       const struct afu_sending *m)
+{
+	/* relaxed: a message that crosses a change of the option may go either way */
+	if (!m->rights || !(atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS))
+		return 0;
+	return is_readable(from, n) ? afu_refuse(AFU_CAUSE_RIGHTS_REFUSED) : -EFAULT;
+}
+
 static int park(struct afu_sock *s, struct afu_way_out *way, const struct afu_iter *from, uint32_t n,
 		struct afu_sending *m)
 {
-	if (!is_readable(from, n))
-		return -EFAULT;
-	/* relaxed: a message that crosses a change of the option may go either way */
-	if (atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS)
-		return afu_refuse(AFU_CAUSE_RIGHTS_REFUSED);
-	return m->park(m, s, way, s->ep->parcels);
+	int err;
+
+	if (!is_readable(from, n)) {
+		err = m->park(m, s, way, 0);
+		return err ? err : -EFAULT;
+	}
+	err = afu_record_willing(way, from, n, m);
+	return err ? err : m->park(m, s, way, s->ep->parcels);
 }
 
 int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter *from, uint32_t n, uint32_t flags,
@@ -177,9 +188,13 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 		m->time = words[n++];
 	if (m->has & AFU_RECORD_IDENTITY)
 		m->identity = words[n++];
-	/* a stream's descriptors go with the first byte of their record */
-	if (!(m->has & AFU_RECORD_RIGHTS) || rec->offset)
+	if (!(m->has & AFU_RECORD_RIGHTS))
 		return;
+	/* a stream's descriptors go with the first byte of their record */
+	if (rec->offset) {
+		m->has &= ~(uint32_t)AFU_RECORD_RIGHTS;
+		return;
+	}
 	if (m->unpark)
 		m->unpark(m, s, way, words[n], (m->flags & MSG_PEEK) != 0);
 	else if (!(m->flags & MSG_PEEK) && afu_unpark_none)

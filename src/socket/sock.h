@@ -139,7 +139,10 @@ struct afu_sending {
 	int flags;	   /* MSG_* */
 	uint64_t identity; /* 0: none */
 	int rights;	   /* descriptors go with it */
-	/* parks them, under the lock of the way; 0 or the negative errno of a cause */
+	/*
+	 * Parks them, under the lock of the way; 0 or the negative errno of a cause.  number 0: only
+	 * finds out whether they could be.
+	 */
 	int (*park)(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *way, uint64_t number);	const struct ucred *claim; /* who the sender says he is; NULL */
 	int sigpipe;        /* result: the refusal comes with that signal */
 	const void *control; /* the control data as the caller gave them, for a receiver outside the domain */
@@ -214,6 +217,9 @@ int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w
  * first. */
 int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter *from, uint32_t n,
 		   uint32_t flags, struct afu_sending *m, uint32_t charge);
+/* Whether the receiver takes what goes with the message.  0, -EFAULT (the graver mistake), or a refusal. */
+int afu_record_willing(const struct afu_way_out *way, const struct afu_iter *from, uint32_t n,
+		       const struct afu_sending *m);
 /* Tells m what the record's words say; whoever does not want descriptors drops them. */
 void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec,
 		     struct afu_receiving *m);

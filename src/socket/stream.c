@@ -353,9 +353,13 @@ static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 		skip -= rec.length - rec.offset;
 		found = afu_ring_next(&s->in.ring, &rec);
 	}
-	if (found > 0)
-		note(s, &rec, m);
-	return found > 0;
+	if (found <= 0)
+		return 0;
+	note(s, &rec, m);
+	/* the descriptors are gone with it, although the first byte is not */
+	if ((rec.flags & AFU_RECORD_RIGHTS) && !(m->flags & MSG_PEEK))
+		afu_ring_reflag(&s->in.ring, &rec, 0, AFU_RECORD_RIGHTS);
+	return 1;
 }
 
 /* recv(MSG_OOB): the byte that is pending, wherever it stands. Never waits. */
