@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * afunix run [--domain NAME] -- PROGRAM [ARGUMENT...]
+ * afunix run [--domain NAME] [--explain[=all]] [--inject SPEC]... -- PROGRAM [ARGUMENT...]
  *
  * Without --domain the domain is PROGRAM's own: its broker lives in this process
  * and ends with PROGRAM.  The broker's thread is the main thread; PROGRAM's exit
@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "gate/domain_path.h"
 #include "daemon/server.h"
+#include "library/injection.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,10 +45,17 @@ static void pass_on(int sig)
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: afunix run [--domain NAME] [--] PROGRAM [ARGUMENT...]\n\n"
+	fputs("usage: afunix run [--domain NAME] [--explain[=all]] [--explain-to FILE]\n"
+	      "                  [--inject CALL:CAUSE[:OPTION...]]... [--] PROGRAM [ARGUMENT...]\n\n"
 	      "Runs PROGRAM with its Unix sockets in user space. Without --domain, in a\n"
 	      "domain of its own, which ends with it; with --domain NAME, in the one that\n"
-	      "'afunixd NAME' serves. The exit status is PROGRAM's; 125 if afunix fails,\n"
+	      "'afunixd NAME' serves.\n\n"
+	      "--explain says on standard error, or in FILE, why each call on a Unix socket was\n"
+	      "refused; with =all also those that are to be made again (EAGAIN, EINTR).\n"
+	      "--inject refuses calls for that cause, which may be an identifier of 'afunix\n"
+	      "errors' or an errno: each Nth (every=N), some (probability=P, seed=S), those that\n"
+	      "concern a name (path=GLOB).\n\n"
+	      "The exit status is PROGRAM's; 125 if afunix fails,\n"
 	      "126 if PROGRAM can't be run, 127 if there is no such program.\n", to);
 	return status;
 }
@@ -229,18 +237,81 @@ static int run_in(const char *domain, char **argv)
 	return OWN_FAILURE;
 }
 
+static int set_explain(const char *how)
+{
+	if (how && strcmp(how, "all") != 0) {
+		fprintf(stderr, "afunix: --explain may be followed by =all, not by '%s'\n", how);
+		return 2;
+	}
+	return setenv("AFUNIX_EXPLAIN", how ? how : "failures", 1);
+}
+
+/* The file is made here, so that what is wrong with it is said before PROGRAM starts. */
+static int set_explain_to(const char *path)
+{
+	char absolute[PATH_MAX];
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+
+	if (fd < 0 || !realpath(path, absolute)) {
+		fprintf(stderr, "afunix: cannot write to '%s': %s\n", path, strerror(errno));
+		return 2;
+	}
+	close(fd);
+	if (!getenv("AFUNIX_EXPLAIN"))
+		setenv("AFUNIX_EXPLAIN", "failures", 1);
+	return setenv("AFUNIX_EXPLAIN_TO", absolute, 1);
+}
+
+/* Adds one to those that are in the environment. */
+static int add_injection(const char *text)
+{
+	const char *before = getenv(AFU_INJECTION_VARIABLE);
+	static struct afu_injection parsed;
+	char why[384], *all;
+	int lines = 1;
+
+	if (afu_injection_parse(text, strlen(text), &parsed, why, sizeof why) < 0) {
+		fprintf(stderr, "afunix: cannot inject '%s': %s\n", text, why);
+		return 2;
+	}
+	for (const char *at = before; at && *at; at++)
+		lines += *at == '\n';
+	if (before && *before && ++lines > AFU_INJECTIONS) {
+		fprintf(stderr, "afunix: more than %d injections\n", AFU_INJECTIONS);
+		return 2;
+	}
+	if (asprintf(&all, before && *before ? "%s\n%s" : "%s%s", before && *before ? before : text,
+		     before && *before ? text : "") < 0)
+		return OWN_FAILURE;
+	setenv(AFU_INJECTION_VARIABLE, all, 1);
+	free(all);
+	return 0;
+}
+
 int afu_cli_run(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "domain", required_argument, NULL, 'd' },
+		{ "explain", optional_argument, NULL, 'e' },
+		{ "explain-to", required_argument, NULL, 't' },
+		{ "inject", required_argument, NULL, 'i' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	const char *domain = NULL;
-	int c, err;
+	int c, err = 0;
 
-	while ((c = getopt_long(argc, argv, "+d:h", options, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, "+d:h", options, NULL)) != -1) {
 		switch (c) {
+		case 'e':
+			err = set_explain(optarg);
+			break;
+		case 't':
+			err = set_explain_to(optarg);
+			break;
+		case 'i':
+			err = add_injection(optarg);
+			break;
 		case 'd':
 			domain = optarg;
 			break;
@@ -250,6 +321,8 @@ int afu_cli_run(int argc, char **argv)
 			return usage(stderr, 2);
 		}
 	}
+	if (err)
+		return err;
 	if (optind == argc)
 		return usage(stderr, 2);
 	err = check_program(argv[optind]);

@@ -19,6 +19,7 @@
 
 _Atomic uintptr_t *afu_table;
 unsigned int afu_table_size;
+int afu_table_kept = -1;
 
 static struct afu_plock lock;
 static unsigned int top;
@@ -138,7 +139,7 @@ void afu_table_forked(void)
 	lock = (struct afu_plock){ 0 };
 	for (unsigned int fd = 0; fd < top; fd++) {
 		/* what was hidden is the parent's: bells, control channel, sockets in use by its threads */
-		if (afu_fd_hidden((int)fd)) {
+		if (afu_fd_hidden((int)fd) && (int)fd != afu_table_kept) {
 			afu_sys_close((int)fd);
 			afu_table_set((int)fd, 0);
 		}

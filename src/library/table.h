@@ -92,6 +92,8 @@ int afu_table_within(int fd);
 /* A duplicate at a high number, where the application does not look; negative errno. */
 int afu_table_spare(int fd);
 int afu_table_hide(int fd);
+/* A hidden descriptor that forked children share; -1. */
+extern int afu_table_kept;
 void afu_table_forked(void);
 
 #endif

@@ -7,7 +7,7 @@
  * These lie on every program's busiest paths, so a descriptor that is not ours costs
  * one bounds check and one load before the real function.
  */
-#include "preload/interpose.h"
+#include "preload/call.h"
 
 #include <limits.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 AFU_INTERPOSE(ssize_t, read, int fd, void *buf, size_t n)
 {
 	if (afu_fd_ours(fd))
-		return afunix_read(fd, buf, n);
+		return AFU_OURS(read, fd, buf, n);
 	return AFU_REAL(read)(fd, buf, n);
 }
 AFU_INTERPOSE_ALIAS(__read, read);
@@ -27,7 +27,7 @@ AFU_INTERPOSE_ALIAS(__read, read);
 AFU_INTERPOSE(ssize_t, write, int fd, const void *buf, size_t n)
 {
 	if (afu_fd_ours(fd))
-		return afunix_write(fd, buf, n);
+		return AFU_OURS(write, fd, buf, n);
 	return AFU_REAL(write)(fd, buf, n);
 }
 AFU_INTERPOSE_ALIAS(__write, write);
@@ -35,22 +35,22 @@ AFU_INTERPOSE_ALIAS(__write, write);
 AFU_INTERPOSE(ssize_t, readv, int fd, const struct iovec *iov, int n)
 {
 	if (afu_fd_ours(fd))
-		return afunix_readv(fd, iov, n);
+		return AFU_OURS(readv, fd, iov, n);
 	return AFU_REAL(readv)(fd, iov, n);
 }
 
 AFU_INTERPOSE(ssize_t, writev, int fd, const struct iovec *iov, int n)
 {
 	if (afu_fd_ours(fd))
-		return afunix_writev(fd, iov, n);
+		return AFU_OURS(writev, fd, iov, n);
 	return AFU_REAL(writev)(fd, iov, n);
 }
 
 AFU_INTERPOSE(ssize_t, send, int fd, const void *buf, size_t n, int flags)
 {
 	if (afu_fd_ours(fd))
-		return afunix_send(fd, buf, n, flags);
-	return AFU_REAL(send)(fd, buf, n, flags);
+		return AFU_OURS(send, fd, buf, n, flags);
+	return AFU_THEIRS(send, fd, buf, n, flags);
 }
 AFU_INTERPOSE_ALIAS(__send, send);
 
@@ -58,30 +58,30 @@ AFU_INTERPOSE(ssize_t, sendto, int fd, const void *buf, size_t n, int flags, con
 	      socklen_t len)
 {
 	if (afu_fd_ours(fd))
-		return afunix_sendto(fd, buf, n, flags, addr, len);
-	return AFU_REAL(sendto)(fd, buf, n, flags, addr, len);
+		return AFU_OURS(sendto, fd, buf, n, flags, addr, len);
+	return AFU_THEIRS(sendto, fd, buf, n, flags, addr, len);
 }
 
 AFU_INTERPOSE(ssize_t, sendmsg, int fd, const struct msghdr *msg, int flags)
 {
 	if (afu_fd_ours(fd))
-		return afunix_sendmsg(fd, msg, flags);
-	return AFU_REAL(sendmsg)(fd, msg, flags);
+		return AFU_OURS(sendmsg, fd, msg, flags);
+	return AFU_THEIRS(sendmsg, fd, msg, flags);
 }
 
 AFU_INTERPOSE(int, sendmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	if (afu_fd_ours(fd))
-		return afunix_sendmmsg(fd, msgs, n, flags);
-	return AFU_REAL(sendmmsg)(fd, msgs, n, flags);
+		return AFU_OURS(sendmmsg, fd, msgs, n, flags);
+	return AFU_THEIRS(sendmmsg, fd, msgs, n, flags);
 }
 AFU_INTERPOSE_ALIAS(__sendmmsg, sendmmsg);
 
 AFU_INTERPOSE(ssize_t, recv, int fd, void *buf, size_t n, int flags)
 {
 	if (afu_fd_ours(fd))
-		return afunix_recv(fd, buf, n, flags);
-	return AFU_REAL(recv)(fd, buf, n, flags);
+		return AFU_OURS(recv, fd, buf, n, flags);
+	return AFU_THEIRS(recv, fd, buf, n, flags);
 }
 AFU_INTERPOSE_ALIAS(__recv, recv);
 
@@ -89,8 +89,8 @@ AFU_INTERPOSE(ssize_t, recvfrom, int fd, void *buf, size_t n, int flags, struct 
 	      socklen_t *len)
 {
 	if (afu_fd_ours(fd))
-		return afunix_recvfrom(fd, buf, n, flags, addr, len);
-	return AFU_REAL(recvfrom)(fd, buf, n, flags, addr, len);
+		return AFU_OURS(recvfrom, fd, buf, n, flags, addr, len);
+	return AFU_THEIRS(recvfrom, fd, buf, n, flags, addr, len);
 }
 
 /* A kernel socket's message may bring new descriptors. */
@@ -117,8 +117,8 @@ AFU_INTERPOSE(ssize_t, recvmsg, int fd, struct msghdr *msg, int flags)
 	ssize_t r;
 
 	if (afu_fd_ours(fd))
-		return afunix_recvmsg(fd, msg, flags);
-	r = AFU_REAL(recvmsg)(fd, msg, flags);
+		return AFU_OURS(recvmsg, fd, msg, flags);
+	r = AFU_THEIRS(recvmsg, fd, msg, flags);
 	if (r >= 0)
 		fresh_from_message(msg);
 	return r;
@@ -130,8 +130,8 @@ AFU_INTERPOSE(int, recvmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int f
 	int r;
 
 	if (afu_fd_ours(fd))
-		return afunix_recvmmsg(fd, msgs, n, flags, timeout);
-	r = AFU_REAL(recvmmsg)(fd, msgs, n, flags, timeout);
+		return AFU_OURS(recvmmsg, fd, msgs, n, flags, timeout);
+	r = AFU_THEIRS(recvmmsg, fd, msgs, n, flags, timeout);
 	for (int i = 0; i < r; i++)
 		fresh_from_message(&msgs[i].msg_hdr);
 	return r;
@@ -140,13 +140,31 @@ AFU_INTERPOSE(int, recvmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int f
 /* A position on a socket: the kernel looks at the sign before it looks at the file. */
 static ssize_t positioned(off_t offset)
 {
-	return afu_preload_fail(offset < 0 ? EINVAL : ESPIPE);
+	return afu_preload_fail(offset < 0 ? EINVAL : -afu_refuse(AFU_CAUSE_POSITION));
+}
+
+static ssize_t refuse_read(int fd, void *buf, size_t n, off_t offset)
+{
+	(void)fd, (void)buf, (void)n;
+	return positioned(offset);
+}
+
+static ssize_t refuse_write(int fd, const void *buf, size_t n, off_t offset)
+{
+	(void)fd, (void)buf, (void)n;
+	return positioned(offset);
+}
+
+static ssize_t refuse_vector(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	(void)fd, (void)iov, (void)n;
+	return positioned(offset);
 }
 
 AFU_INTERPOSE(ssize_t, pread, int fd, void *buf, size_t n, off_t offset)
 {
 	if (afu_fd_ours(fd))
-		return positioned(offset);
+		return AFU_OBSERVED(pread, refuse_read, 0, fd, buf, n, offset);
 	return AFU_REAL(pread)(fd, buf, n, offset);
 }
 AFU_INTERPOSE_ALIAS(pread64, pread);
@@ -155,7 +173,7 @@ AFU_INTERPOSE_ALIAS(__pread64, pread);
 AFU_INTERPOSE(ssize_t, pwrite, int fd, const void *buf, size_t n, off_t offset)
 {
 	if (afu_fd_ours(fd))
-		return positioned(offset);
+		return AFU_OBSERVED(pwrite, refuse_write, 0, fd, buf, n, offset);
 	return AFU_REAL(pwrite)(fd, buf, n, offset);
 }
 AFU_INTERPOSE_ALIAS(pwrite64, pwrite);
@@ -164,7 +182,7 @@ AFU_INTERPOSE_ALIAS(__pwrite64, pwrite);
 AFU_INTERPOSE(ssize_t, preadv, int fd, const struct iovec *iov, int n, off_t offset)
 {
 	if (afu_fd_ours(fd))
-		return positioned(offset);
+		return AFU_OBSERVED(preadv, refuse_vector, 0, fd, iov, n, offset);
 	return AFU_REAL(preadv)(fd, iov, n, offset);
 }
 AFU_INTERPOSE_ALIAS(preadv64, preadv);
@@ -172,7 +190,7 @@ AFU_INTERPOSE_ALIAS(preadv64, preadv);
 AFU_INTERPOSE(ssize_t, pwritev, int fd, const struct iovec *iov, int n, off_t offset)
 {
 	if (afu_fd_ours(fd))
-		return positioned(offset);
+		return AFU_OBSERVED(pwritev, refuse_vector, 0, fd, iov, n, offset);
 	return AFU_REAL(pwritev)(fd, iov, n, offset);
 }
 AFU_INTERPOSE_ALIAS(pwritev64, pwritev);
@@ -201,13 +219,11 @@ static struct iovec *writable(const struct iovec *iov)
 	return out;
 }
 
-AFU_INTERPOSE(ssize_t, preadv2, int fd, const struct iovec *iov, int n, off_t offset, int flags)
+static ssize_t read_vector(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
 	struct msghdr msg = {0};
 	int message;
 
-	if (!afu_fd_ours(fd))
-		return AFU_REAL(preadv2)(fd, iov, n, offset, flags);
 	if (offset != -1)
 		return positioned(offset);
 	if (!flags)
@@ -219,15 +235,20 @@ AFU_INTERPOSE(ssize_t, preadv2, int fd, const struct iovec *iov, int n, off_t of
 	msg.msg_iovlen = (size_t)n;
 	return afunix_recvmsg(fd, &msg, message);
 }
+
+AFU_INTERPOSE(ssize_t, preadv2, int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	if (afu_fd_ours(fd))
+		return AFU_OBSERVED(preadv2, read_vector, 0, fd, iov, n, offset, flags);
+	return AFU_REAL(preadv2)(fd, iov, n, offset, flags);
+}
 AFU_INTERPOSE_ALIAS(preadv64v2, preadv2);
 
-AFU_INTERPOSE(ssize_t, pwritev2, int fd, const struct iovec *iov, int n, off_t offset, int flags)
+static ssize_t write_vector(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
 	struct msghdr msg = {0};
 	int message;
 
-	if (!afu_fd_ours(fd))
-		return AFU_REAL(pwritev2)(fd, iov, n, offset, flags);
 	if (offset != -1)
 		return positioned(offset);
 	if (!flags)
@@ -238,6 +259,13 @@ AFU_INTERPOSE(ssize_t, pwritev2, int fd, const struct iovec *iov, int n, off_t o
 	msg.msg_iov = writable(iov);
 	msg.msg_iovlen = (size_t)n;
 	return afunix_sendmsg(fd, &msg, message);
+}
+
+AFU_INTERPOSE(ssize_t, pwritev2, int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	if (afu_fd_ours(fd))
+		return AFU_OBSERVED(pwritev2, write_vector, 0, fd, iov, n, offset, flags);
+	return AFU_REAL(pwritev2)(fd, iov, n, offset, flags);
 }
 AFU_INTERPOSE_ALIAS(pwritev64v2, pwritev2);
 

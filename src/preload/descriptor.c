@@ -7,7 +7,7 @@
  * The library's own descriptors do not exist for the application: closing or
  * duplicating one is EBADF, and a dup2() onto its number moves it out of the way first.
  */
-#include "preload/interpose.h"
+#include "preload/call.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -44,7 +44,7 @@ AFU_INTERPOSE(void, closefrom, int first)
 AFU_INTERPOSE(int, dup, int fd)
 {
 	if (afu_fd_known(fd))
-		return afunix_dup(fd);
+		return AFU_OURS(dup, fd);
 	if (afu_preload_hidden(fd))
 		return afu_preload_fail(EBADF);
 	return afu_preload_fresh(AFU_REAL(dup)(fd));
@@ -72,7 +72,7 @@ AFU_INTERPOSE(int, dup2, int fd, int to)
 	case 0:
 		return AFU_REAL(dup2)(fd, to);
 	case 1:
-		return afunix_dup2(fd, to);
+		return AFU_OURS(dup2, fd, to);
 	default:
 		return -1;
 	}
@@ -85,10 +85,16 @@ AFU_INTERPOSE(int, dup3, int fd, int to, int flags)
 	case 0:
 		return AFU_REAL(dup3)(fd, to, flags);
 	case 1:
-		return afunix_dup3(fd, to, flags);
+		return AFU_OURS(dup3, fd, to, flags);
 	default:
 		return -1;
 	}
+}
+
+/* Whatever the third argument is, it travels as one register. */
+static int our_fcntl(int fd, int cmd, void *arg)
+{
+	return afunix_fcntl(fd, cmd, arg);
 }
 
 AFU_INTERPOSE(int, fcntl, int fd, int cmd, ...)
@@ -97,12 +103,11 @@ AFU_INTERPOSE(int, fcntl, int fd, int cmd, ...)
 	void *arg;
 	int r;
 
-	/* Whatever the third argument is, it travels as one register. */
 	va_start(ap, cmd);
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	if (afu_fd_known(fd))
-		return afunix_fcntl(fd, cmd, arg);
+		return AFU_OBSERVED(fcntl, our_fcntl, 0, fd, cmd, arg);
 	if (afu_preload_hidden(fd))
 		return afu_preload_fail(EBADF);
 	r = AFU_REAL(fcntl)(fd, cmd, arg);
@@ -113,6 +118,11 @@ AFU_INTERPOSE(int, fcntl, int fd, int cmd, ...)
 AFU_INTERPOSE_ALIAS(fcntl64, fcntl);
 AFU_INTERPOSE_ALIAS(__fcntl, fcntl);
 
+static int our_ioctl(int fd, unsigned long request, void *arg)
+{
+	return afunix_ioctl(fd, request, arg);
+}
+
 AFU_INTERPOSE(int, ioctl, int fd, unsigned long request, ...)
 {
 	va_list ap;
@@ -122,6 +132,6 @@ AFU_INTERPOSE(int, ioctl, int fd, unsigned long request, ...)
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	if (afu_fd_known(fd))
-		return afunix_ioctl(fd, request, arg);
+		return AFU_OBSERVED(ioctl, our_ioctl, 0, fd, request, arg);
 	return AFU_REAL(ioctl)(fd, request, arg);
 }

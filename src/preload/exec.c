@@ -4,7 +4,7 @@
  * Programs that are started: exec, posix_spawn, system, popen.
  *
  * A program's child belongs to the domain too, also when the program gives it an
- * environment of its own: what is missing of LD_PRELOAD and AFUNIX_DOMAIN is added.  A
+ * environment of its own: what is missing of LD_PRELOAD and our own variables is added.  A
  * domain that the caller chose (a nested `afunix run`) stays.  The new environment is
  * mapped, not allocated: after fork() in a program with threads malloc may deadlock.
  */
@@ -35,6 +35,17 @@ static ptrdiff_t find(char *const envp[], const char *name)
 	return -1;
 }
 
+/* Whether the environment has nothing of the entry's name; not if the entry is empty. */
+static int lacks(char *const envp[], const char *entry)
+{
+	size_t n = strcspn(entry, "=") + 1;
+
+	for (; *entry && envp && *envp; envp++)
+		if (strncmp(*envp, entry, n) == 0)
+			return 0;
+	return *entry != 0;
+}
+
 static size_t count(char *const envp[])
 {
 	size_t n = 0;
@@ -53,9 +64,9 @@ static void join(char *text, const char *theirs)
 }
 
 /* Maps a copy of envp with what is missing. */
-static int environment_copy(struct environment *e, char *const envp[], ptrdiff_t preload, int domain)
+static int environment_copy(struct environment *e, char *const envp[], ptrdiff_t preload, unsigned int missing)
 {
-	size_t n = count(envp), pointers = (n + 3) * sizeof(char *), i = n;
+	size_t n = count(envp), pointers = (n + 2 + AFU_PRELOAD_HANDED) * sizeof(char *), i = n;
 	size_t text = preload < 0 ? 0 : strlen(afu_preload_entry) + 1 + strlen(envp[preload]);
 	char **copy;
 
@@ -72,8 +83,9 @@ static int environment_copy(struct environment *e, char *const envp[], ptrdiff_t
 	} else if (preload == -1) {
 		copy[i++] = afu_preload_entry;
 	}
-	if (domain)
-		copy[i] = afu_preload_domain_entry;
+	for (unsigned int h = 0; h < AFU_PRELOAD_HANDED; h++)
+		if (missing >> h & 1)
+			copy[i++] = afu_preload_handed[h];
 	e->envp = copy;
 	return 0;
 }
@@ -83,7 +95,7 @@ static int environment_begin(struct environment *e, char *const envp[])
 {
 	const ptrdiff_t have = -2; /* nothing to do about LD_PRELOAD */
 	ptrdiff_t preload;
-	int domain;
+	unsigned int missing = 0;
 
 	*e = (struct environment){.envp = envp};
 	if (!afu_preload_active() || !afu_preload_entry[0])
@@ -91,10 +103,12 @@ static int environment_begin(struct environment *e, char *const envp[])
 	preload = find(envp, "LD_PRELOAD=");
 	if (preload >= 0 && strstr(envp[preload], LIBRARY))
 		preload = have;
-	domain = afu_preload_domain_entry[0] && find(envp, "AFUNIX_DOMAIN=") < 0;
-	if (preload == have && !domain)
+	for (unsigned int h = 0; h < AFU_PRELOAD_HANDED; h++)
+		if (lacks(envp, afu_preload_handed[h]))
+			missing |= 1U << h;
+	if (preload == have && !missing)
 		return 0;
-	return environment_copy(e, envp, preload, domain);
+	return environment_copy(e, envp, preload, missing);
 }
 
 static void environment_end(struct environment *e)

@@ -8,7 +8,7 @@
  * are the library's business; none of these calls may reach it.  The answers are the
  * kernel's for a socket.
  */
-#include "preload/interpose.h"
+#include "preload/call.h"
 
 #include "library/inode.h"
 
@@ -229,10 +229,16 @@ AFU_INTERPOSE(int, isatty, int fd)
 	return AFU_REAL(isatty)(fd);
 }
 
+static off_t refuse_position(int fd, off_t offset, int whence)
+{
+	(void)fd, (void)offset, (void)whence;
+	return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION));
+}
+
 AFU_INTERPOSE(off_t, lseek, int fd, off_t offset, int whence)
 {
 	if (afu_fd_ours(fd))
-		return afu_preload_fail(ESPIPE);
+		return AFU_OBSERVED(lseek, refuse_position, 0, fd, offset, whence);
 	return AFU_REAL(lseek)(fd, offset, whence);
 }
 AFU_INTERPOSE_ALIAS(lseek64, lseek);

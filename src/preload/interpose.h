@@ -45,7 +45,9 @@ extern _Atomic(int) afu_preload_state;
 
 /* What exec must hand on, as environment entries; empty strings while not active. */
 extern char afu_preload_entry[];	/* LD_PRELOAD=... */
-extern char afu_preload_domain_entry[]; /* AFUNIX_DOMAIN=... */
+/* AFUNIX_DOMAIN=... and the others that a program's child gets if its environment lacks them. */
+#define AFU_PRELOAD_HANDED 4
+extern char *const afu_preload_handed[AFU_PRELOAD_HANDED];
 
 /* 1 if the process belongs to a domain.  Relaxed: set once, before there are threads. */
 static inline int afu_preload_active(void)

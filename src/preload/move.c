@@ -9,7 +9,7 @@
  * that move from one source at the same time may see the same data twice; the kernel
  * would not mix them, but nobody can tell what such a program expects.
  */
-#include "preload/interpose.h"
+#include "preload/call.h"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -203,7 +203,7 @@ static ssize_t send_file(int out, int in, off_t *offset, size_t count)
 	ssize_t r;
 
 	if (afu_fd_ours(in))
-		return afu_preload_fail(offset ? ESPIPE : EINVAL);
+		return afu_preload_fail(offset ? -afu_refuse(AFU_CAUSE_POSITION) : EINVAL);
 	if (!is_open_for(in, O_RDONLY))
 		return afu_preload_fail(EBADF);
 	if (!offset) {
@@ -221,30 +221,34 @@ static ssize_t send_file(int out, int in, off_t *offset, size_t count)
 	return r;
 }
 
-AFU_INTERPOSE(ssize_t, sendfile, int out, int in, off_t *offset, size_t count)
+/* sendfile() with a socket of ours on one side. */
+static ssize_t send_between(int out, int in, off_t *offset, size_t count)
 {
 	if (afu_fd_ours(out))
 		return send_file(out, in, offset, count);
-	if (!afu_fd_ours(in))
-		return AFU_REAL(sendfile)(out, in, offset, count);
 	if (offset)
-		return afu_preload_fail(ESPIPE);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION));
 	if (!is_open_for(out, O_WRONLY))
 		return afu_preload_fail(EBADF);
 	if (!is_pipe(out))
 		return afu_preload_fail(EINVAL);
 	return count ? socket_to_pipe(out, in, count, 0) : 0;
 }
+
+AFU_INTERPOSE(ssize_t, sendfile, int out, int in, off_t *offset, size_t count)
+{
+	if (afu_fd_ours(out) || afu_fd_ours(in))
+		return AFU_OBSERVED(sendfile, send_between, 0, out, in, offset, count);
+	return AFU_REAL(sendfile)(out, in, offset, count);
+}
 AFU_INTERPOSE_ALIAS(sendfile64, sendfile);
 
-AFU_INTERPOSE(ssize_t, splice, int in, off_t *in_offset, int out, off_t *out_offset, size_t count,
-	      unsigned int flags)
+/* splice() with a socket of ours on one side, or on both. */
+static ssize_t splice_between(int in, off_t *in_offset, int out, off_t *out_offset, size_t count, unsigned int flags)
 {
 	const unsigned int known = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
 	int from = afu_fd_ours(in), to = afu_fd_ours(out);
 
-	if (!from && !to)
-		return AFU_REAL(splice)(in, in_offset, out, out_offset, count, flags);
 	if (!count)
 		return 0;
 	if (flags & ~known || (from && to))
@@ -254,12 +258,21 @@ AFU_INTERPOSE(ssize_t, splice, int in, off_t *in_offset, int out, off_t *out_off
 	if (!is_pipe(from ? out : in))
 		return afu_preload_fail(EINVAL);
 	if (from ? out_offset != NULL : in_offset != NULL)
-		return afu_preload_fail(ESPIPE);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION));
 	if (from ? in_offset != NULL : out_offset != NULL)
 		return afu_preload_fail(EINVAL);
 	if (from)
 		return socket_to_pipe(out, in, count, flags);
 	return pipe_to_socket(out, in, count, flags);
+}
+
+AFU_INTERPOSE(ssize_t, splice, int in, off_t *in_offset, int out, off_t *out_offset, size_t count,
+	      unsigned int flags)
+{
+	if (afu_fd_ours(in) || afu_fd_ours(out))
+		return AFU_OBSERVED(splice, splice_between, 0, in,
+				    in_offset, out, out_offset, count, flags);
+	return AFU_REAL(splice)(in, in_offset, out, out_offset, count, flags);
 }
 
 AFU_INTERPOSE(ssize_t, tee, int in, int out, size_t count, unsigned int flags)

@@ -9,7 +9,7 @@
  * poll set counts as ours, since its own readiness may come from our sockets.
  */
 #include "base/copy.h"
-#include "preload/interpose.h"
+#include "preload/call.h"
 
 #include <string.h>
 
@@ -32,7 +32,7 @@ static int poll_involves(const struct pollfd *fds, nfds_t n)
 AFU_INTERPOSE(int, poll, struct pollfd *fds, nfds_t n, int timeout)
 {
 	if (poll_involves(fds, n))
-		return afunix_poll(fds, n, timeout);
+		return AFU_OURS(poll, fds, n, timeout);
 	return AFU_REAL(poll)(fds, n, timeout);
 }
 AFU_INTERPOSE_ALIAS(__poll, poll);
@@ -40,7 +40,7 @@ AFU_INTERPOSE_ALIAS(__poll, poll);
 AFU_INTERPOSE(int, ppoll, struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	if (poll_involves(fds, n))
-		return afunix_ppoll(fds, n, timeout, mask);
+		return AFU_OURS(ppoll, fds, n, timeout, mask);
 	return AFU_REAL(ppoll)(fds, n, timeout, mask);
 }
 
@@ -88,7 +88,7 @@ static int select_involves(int n, const fd_set *r, const fd_set *w, const fd_set
 AFU_INTERPOSE(int, select, int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)
 {
 	if (select_involves(n, r, w, e))
-		return afunix_select(n, r, w, e, timeout);
+		return AFU_OURS(select, n, r, w, e, timeout);
 	return AFU_REAL(select)(n, r, w, e, timeout);
 }
 AFU_INTERPOSE_ALIAS(__select, select);
@@ -97,21 +97,21 @@ AFU_INTERPOSE(int, pselect, int n, fd_set *r, fd_set *w, fd_set *e, const struct
 	      const sigset_t *mask)
 {
 	if (select_involves(n, r, w, e))
-		return afunix_pselect(n, r, w, e, timeout, mask);
+		return AFU_OURS(pselect, n, r, w, e, timeout, mask);
 	return AFU_REAL(pselect)(n, r, w, e, timeout, mask);
 }
 
 AFU_INTERPOSE(int, epoll_create, int size)
 {
 	if (afu_preload_active())
-		return afunix_epoll_create(size);
+		return AFU_OURS(epoll_create, size);
 	return AFU_REAL(epoll_create)(size);
 }
 
 AFU_INTERPOSE(int, epoll_create1, int flags)
 {
 	if (afu_preload_active())
-		return afunix_epoll_create1(flags);
+		return AFU_OURS(epoll_create1, flags);
 	return AFU_REAL(epoll_create1)(flags);
 }
 
@@ -119,14 +119,14 @@ AFU_INTERPOSE(int, epoll_ctl, int epfd, int op, int fd, struct epoll_event *even
 {
 	/* An instance that came from elsewhere is unknown until one of our sockets joins it. */
 	if (afu_fd_known(epfd) || afu_fd_ours(fd))
-		return afunix_epoll_ctl(epfd, op, fd, event);
+		return AFU_OURS(epoll_ctl, epfd, op, fd, event);
 	return AFU_REAL(epoll_ctl)(epfd, op, fd, event);
 }
 
 AFU_INTERPOSE(int, epoll_wait, int epfd, struct epoll_event *events, int n, int timeout)
 {
 	if (afu_fd_known(epfd))
-		return afunix_epoll_wait(epfd, events, n, timeout);
+		return AFU_OURS(epoll_wait, epfd, events, n, timeout);
 	return AFU_REAL(epoll_wait)(epfd, events, n, timeout);
 }
 
@@ -134,7 +134,7 @@ AFU_INTERPOSE(int, epoll_pwait, int epfd, struct epoll_event *events, int n, int
 	      const sigset_t *mask)
 {
 	if (afu_fd_known(epfd))
-		return afunix_epoll_pwait(epfd, events, n, timeout, mask);
+		return AFU_OURS(epoll_pwait, epfd, events, n, timeout, mask);
 	return AFU_REAL(epoll_pwait)(epfd, events, n, timeout, mask);
 }
 
@@ -142,6 +142,6 @@ AFU_INTERPOSE(int, epoll_pwait2, int epfd, struct epoll_event *events, int n, co
 	      const sigset_t *mask)
 {
 	if (afu_fd_known(epfd))
-		return afunix_epoll_pwait2(epfd, events, n, timeout, mask);
+		return AFU_OURS(epoll_pwait2, epfd, events, n, timeout, mask);
 	return AFU_REAL(epoll_pwait2)(epfd, events, n, timeout, mask);
 }

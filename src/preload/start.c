@@ -7,7 +7,8 @@
  * Other libraries' constructors may come first.  Their calls go to the kernel: starting
  * earlier would allocate memory inside the constructor of an allocator.
  */
-#include "preload/interpose.h"
+#include "library/injection.h"
+#include "preload/call.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -15,19 +16,26 @@
 #include <string.h>
 
 #define PRELOAD "LD_PRELOAD="
-#define DOMAIN "AFUNIX_DOMAIN="
 
 _Atomic(int) afu_preload_state;
 
 char afu_preload_entry[sizeof(PRELOAD) + PATH_MAX];
-char afu_preload_domain_entry[sizeof(DOMAIN) + PATH_MAX];
+
+static char domain[sizeof("AFUNIX_DOMAIN=") + PATH_MAX], explain[sizeof("AFUNIX_EXPLAIN=") + 8];
+static char explain_to[sizeof("AFUNIX_EXPLAIN_TO=") + PATH_MAX];
+static char inject[sizeof(AFU_INJECTION_VARIABLE "=") + AFU_INJECTIONS * 256];
+
+char *const afu_preload_handed[AFU_PRELOAD_HANDED] = {domain, explain, explain_to, inject};
 
 /* Leaves the entry empty if the value does not fit. */
-static void note(char *entry, const char *name, const char *value)
+static void note(char *entry, size_t size, const char *name)
 {
-	if (!value || strlen(value) >= PATH_MAX)
+	const char *value = getenv(name);
+
+	if (!value || strlen(name) + 1 + strlen(value) >= size)
 		return;
 	strcpy(entry, name);
+	strcat(entry, "=");
 	strcat(entry, value);
 }
 
@@ -36,10 +44,13 @@ static void note_environment(void)
 	char path[PATH_MAX];
 	Dl_info info;
 
-	note(afu_preload_domain_entry, DOMAIN, getenv("AFUNIX_DOMAIN"));
+	note(domain, sizeof domain, "AFUNIX_DOMAIN");
+	note(explain, sizeof explain, "AFUNIX_EXPLAIN");
+	note(explain_to, sizeof explain_to, "AFUNIX_EXPLAIN_TO");
+	note(inject, sizeof inject, AFU_INJECTION_VARIABLE);
 	/* Absolute: the new program may start in another directory. */
 	if (dladdr((void *)afu_preload_entry, &info) && info.dli_fname && realpath(info.dli_fname, path))
-		note(afu_preload_entry, PRELOAD, path);
+		strcat(strcpy(afu_preload_entry, PRELOAD), path);
 }
 
 __attribute__((constructor)) static void start(void)
@@ -52,6 +63,7 @@ __attribute__((constructor)) static void start(void)
 	afu_library_start();
 	if (afu_library_active()) {
 		note_environment();
+		afu_call_start();
 		atomic_store(&afu_preload_state, AFU_PRELOAD_ACTIVE);
 		afu_preload_standard_streams();
 	}
