@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
+#include "broker/history.h"
 #include "broker/state.h"
 
 #include "base/futex.h"
@@ -113,6 +114,7 @@ void afu_broker_free(struct afu_broker *b)
 		close(b->book);
 	if (b->inotify >= 0)
 		close(b->inotify);
+	afu_history_free(b);
 	free(b);
 }
 
@@ -486,6 +488,11 @@ static enum afu_cause op_ring(struct call *c)
 	return AFU_CAUSE_NONE;
 }
 
+static enum afu_cause op_holder(struct call *c)
+{
+	return c->n == 1 ? AFU_CAUSE_NAME_IN_USE : AFU_CAUSE_REQUEST_FORM;
+}
+
 static const struct {
 	enum afu_cause (*serve)(struct call *);
 	int names_socket;
@@ -522,6 +529,7 @@ static const struct {
 	[AFU_OP_PEERGROUPS] = { afu_identity_groups, 1 },
 	[AFU_OP_PEERPIDFD] = { afu_identity_pidfd, 1 },
 	[AFU_OP_FILE] = { afu_file_get, 1 },
+	[AFU_OP_HOLDER] = { op_holder, 0 },
 };
 
 static enum afu_cause serve(struct call *c)
@@ -553,6 +561,7 @@ void afu_broker_handle(struct afu_broker *b, struct afu_client *client, const st
 	afu_broker_drain(b);
 	reply->cause = (uint32_t)serve(&c);
 	afu_rights_settle(b);
+	afu_history_served(&c, reply->cause);
 	if (reply->cause) {
 		for (unsigned int i = 0; i < out->n; i++) {
 			if (!out->ours[i])

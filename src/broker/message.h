@@ -66,6 +66,7 @@ enum afu_op {
 				uid << 32 | gid; data: as many gid_t as fit */
 	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
 	AFU_OP_FILE,         /* socket.  Reply: fd: O_PATH of the file it, or its listener, is bound to */
+	AFU_OP_HOLDER,       /* fd: O_PATH of a path that can't be bound.  Always refused, with who holds it */
 	AFU_OPS,
 };
 
@@ -113,7 +114,7 @@ struct afu_reply {
 	uint64_t arg[3];
 	uint32_t length;
 	uint8_t data[128];
-	char detail[100]; /* particulars of a refusal */
+	char detail[160]; /* particulars of a refusal */
 };
 
 static_assert(sizeof(struct sockaddr_un) <= 128, "an address fits");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
+#include "broker/history.h"
 #include "broker/state.h"
 
 #include "base/memory.h"
@@ -145,6 +146,7 @@ enum afu_cause afu_name_bind_abstract(struct call *c)
 
 void afu_name_drop(struct afu_broker *b, struct bsock *s)
 {
+	afu_history_released(b, s);
 	if (s->node >= 0) {
 		HASH_DELETE(by_inode, b->by_inode, s);
 		if (!s->file)

@@ -196,6 +196,7 @@ struct afu_broker {
 	unsigned int unheld;        /* how many are only in flight */
 	int collect;                /* something was let go since the collector ran */
 	struct voice *voices;
+	struct afu_history *history; /* history.h; NULL until a name is bound */
 };
 
 /* One request being served. */

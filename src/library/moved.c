@@ -30,7 +30,8 @@ int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t
 	err = afu_sys(SYS_connect, fd, addr, len);
 	if (err < 0) {
 		afu_sys_close(fd);
-		return (int)err;
+		/* nobody there either: the broker's refusal says more */
+		return err == -ECONNREFUSED ? (int)err : afu_refuse_as(AFU_CAUSE_KERNEL, (int)-err, NULL);
 	}
 	for (unsigned int number = 0; number < afu_table_top(); number++) {
 		int flags;

@@ -10,6 +10,7 @@
 #include "library/domain.h"
 #include "library/epoll.h"
 #include "library/speaker.h"
+#include "library/holder.h"
 #include "library/moved.h"
 #include "library/table.h"
 #include "library/transfer.h"
@@ -206,7 +207,7 @@ static int bind_path(uint64_t id, uint32_t mode, struct afu_name *name)
 		return err;
 	err = (int)afu_sys(SYS_mknodat, AT_FDCWD, name->un.sun_path, S_IFSOCK | mode, 0);
 	if (err == -EEXIST)
-		return afu_refuse_as(AFU_CAUSE_NAME_IN_USE, EADDRINUSE, name->un.sun_path);
+		return afu_holder_refuse(name);
 	if (err)
 		return afu_refuse_path(-err, name->un.sun_path);
 	node = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -245,7 +246,8 @@ static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 		return bind_path(s.id, s.mode, &name);
 	req.length = name.length;
 	memcpy(req.data, &name.un, name.length);
-	return call_socket(&req, s.id, NULL, &reply);
+	err = call_socket(&req, s.id, NULL, &reply);
+	return err ? afu_holder_name(&name, err) : 0;
 }
 
 int afunix_bind(int fd, const struct sockaddr *addr, socklen_t len)
@@ -531,7 +533,7 @@ static int request_connect(struct afu_sock *s, const struct afu_name *name, int 
 	if (!err && n == 1 && reply.arg[0] == AFU_CONNECTED)
 		afu_view_connected(s, got[0]);
 	close_all(got, n);
-	return err ? err : (int)reply.arg[0];
+	return err ? afu_holder_name(name, err) : (int)reply.arg[0];
 }
 
 /* AF_UNSPEC: the socket has no peer any more. */

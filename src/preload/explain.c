@@ -89,9 +89,11 @@ static void add_process(struct afu_line *l)
 }
 
 /* What a refusal by the kernel means, as far as the errno alone tells. */
-static enum afu_cause foreign_cause(int error)
+static enum afu_cause kernels_cause(int error)
 {
-	static const uint8_t known[] = {AFU_CAUSE_BAD_DESCRIPTOR, AFU_CAUSE_NOT_A_SOCKET, AFU_CAUSE_FAMILY};
+	static const uint8_t known[] = {AFU_CAUSE_BAD_DESCRIPTOR, AFU_CAUSE_NOT_A_SOCKET,
+					AFU_CAUSE_FAMILY,	  AFU_CAUSE_BAD_POINTER,
+					AFU_CAUSE_NO_DESCRIPTOR,  AFU_CAUSE_NO_MEMORY};
 
 	for (size_t i = 0; i < sizeof known; i++)
 		if (afu_causes[known[i]].error == error)
@@ -102,16 +104,14 @@ static enum afu_cause foreign_cause(int error)
 static void add_cause(struct afu_line *l, const struct afu_observed *o)
 {
 	const struct afu_cause_state *why = &afu_thread_self.refusal;
-	enum afu_cause cause = o->kernel ? foreign_cause(o->error) : (enum afu_cause)why->cause;
+	/* what the library hands on to the kernel is the kernel's to refuse */
+	int named = !o->kernel && why->cause && why->error == o->error;
+	enum afu_cause cause = named ? (enum afu_cause)why->cause : kernels_cause(o->error);
 
-	if (!o->kernel && (cause == AFU_CAUSE_NONE || cause >= AFU_CAUSES || why->error != o->error)) {
-		afu_line_text(l, "UNNAMED: The refusal named no cause.");
-		return;
-	}
 	afu_line_text(l, afu_causes[cause].id);
 	afu_line_text(l, o->injected ? " (injected): " : ": ");
 	afu_line_text(l, afu_causes[cause].text);
-	if (o->kernel || !why->detail[0])
+	if (!named || !why->detail[0])
 		return;
 	afu_line_text(l, " (");
 	afu_line_escaped(l, why->detail, sizeof why->detail);
