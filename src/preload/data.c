@@ -140,7 +140,7 @@ AFU_INTERPOSE(int, recvmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int f
 /* A position on a socket: the kernel looks at the sign before it looks at the file. */
 static ssize_t positioned(off_t offset)
 {
-	return afu_preload_fail(offset < 0 ? EINVAL : -afu_refuse(AFU_CAUSE_POSITION));
+	return afu_preload_fail(-afu_refuse(offset < 0 ? AFU_CAUSE_POSITION_NEGATIVE : AFU_CAUSE_POSITION));
 }
 
 static ssize_t refuse_read(int fd, void *buf, size_t n, off_t offset)

@@ -239,7 +239,7 @@ static void add_total(struct afu_line *l, const void *iov, size_t n)
 		return;
 	}
 	afu_line_number(l, sum);
-	afu_line_text(l, " bytes");
+	afu_line_text(l, sum == 1 ? " byte" : " bytes");
 }
 
 static void add_message(struct afu_line *l, const void *message)

@@ -71,7 +71,7 @@ static ssize_t file_to_socket(int out, int in, off_t position, size_t count)
 	size_t done = 0;
 
 	if (!buffer)
-		return afu_preload_fail(ENOMEM);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_NO_MEMORY));
 	while (done < count) {
 		ssize_t got =
 			AFU_REAL(pread)(in, buffer, at_most(count - done, CHUNK), position + (off_t)done);
@@ -127,7 +127,7 @@ static ssize_t pipe_to_socket(int out, int in, size_t count, unsigned int flags)
 	ssize_t r;
 
 	if (!buffer)
-		return afu_preload_fail(ENOMEM);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_NO_MEMORY));
 	r = look_into_pipe(in, buffer, at_most(count, CHUNK), flags);
 	if (r > 0)
 		r = afunix_write(out, buffer, (size_t)r);
@@ -187,7 +187,7 @@ static ssize_t socket_to_pipe(int out, int in, size_t count, unsigned int flags)
 		return -1;
 	buffer = buffer_new();
 	if (!buffer)
-		return afu_preload_fail(ENOMEM);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_NO_MEMORY));
 	if (is_stream(in))
 		r = stream_to_pipe(out, in, buffer, count, flags);
 	else
@@ -203,15 +203,15 @@ static ssize_t send_file(int out, int in, off_t *offset, size_t count)
 	ssize_t r;
 
 	if (afu_fd_ours(in))
-		return afu_preload_fail(offset ? -afu_refuse(AFU_CAUSE_POSITION) : EINVAL);
+		return afu_preload_fail(offset ? -afu_refuse(AFU_CAUSE_POSITION) : -afu_refuse(AFU_CAUSE_MOVE_FORM));
 	if (!is_open_for(in, O_RDONLY))
-		return afu_preload_fail(EBADF);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
 	if (!offset) {
 		position = AFU_REAL(lseek)(in, 0, SEEK_CUR);
 		if (position < 0)
-			return afu_preload_fail(errno == ESPIPE ? EINVAL : errno);
+			return afu_preload_fail(errno == ESPIPE ? -afu_refuse(AFU_CAUSE_MOVE_FORM) : errno);
 	} else if (position < 0) {
-		return afu_preload_fail(EINVAL);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION_NEGATIVE));
 	}
 	r = file_to_socket(out, in, position, count);
 	if (r > 0 && offset)
@@ -229,9 +229,9 @@ static ssize_t send_between(int out, int in, off_t *offset, size_t count)
 	if (offset)
 		return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION));
 	if (!is_open_for(out, O_WRONLY))
-		return afu_preload_fail(EBADF);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
 	if (!is_pipe(out))
-		return afu_preload_fail(EINVAL);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_MOVE_FORM));
 	return count ? socket_to_pipe(out, in, count, 0) : 0;
 }
 
@@ -252,15 +252,15 @@ static ssize_t splice_between(int in, off_t *in_offset, int out, off_t *out_offs
 	if (!count)
 		return 0;
 	if (flags & ~known || (from && to))
-		return afu_preload_fail(EINVAL);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_MOVE_FORM));
 	if (!is_open_for(from ? out : in, from ? O_WRONLY : O_RDONLY))
-		return afu_preload_fail(EBADF);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
 	if (!is_pipe(from ? out : in))
-		return afu_preload_fail(EINVAL);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_MOVE_FORM));
 	if (from ? out_offset != NULL : in_offset != NULL)
 		return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION));
 	if (from ? in_offset != NULL : out_offset != NULL)
-		return afu_preload_fail(EINVAL);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_MOVE_FORM));
 	if (from)
 		return socket_to_pipe(out, in, count, flags);
 	return pipe_to_socket(out, in, count, flags);
@@ -285,7 +285,7 @@ AFU_INTERPOSE(ssize_t, tee, int in, int out, size_t count, unsigned int flags)
 AFU_INTERPOSE(ssize_t, vmsplice, int fd, const struct iovec *iov, size_t n, unsigned int flags)
 {
 	if (afu_fd_ours(fd))
-		return afu_preload_fail(EBADF);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
 	return AFU_REAL(vmsplice)(fd, iov, n, flags);
 }
 
@@ -293,6 +293,6 @@ AFU_INTERPOSE(ssize_t, copy_file_range, int in, off_t *in_offset, int out, off_t
 	      unsigned int flags)
 {
 	if (afu_fd_ours(in) || afu_fd_ours(out))
-		return afu_preload_fail(EINVAL);
+		return afu_preload_fail(-afu_refuse(AFU_CAUSE_MOVE_FORM));
 	return AFU_REAL(copy_file_range)(in, in_offset, out, out_offset, n, flags);
 }

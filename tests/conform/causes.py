@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: The afunix authors
+"""Every cause happens in the case that causes.txt names for it: causes.py CAUSES.TXT AFUNIX CONFORM
+
+The cases run under "afunix run --explain=all", each by itself; the cause has to be in what is
+explained.  Then all cases run at once: a cause that is to come later must not be there yet.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+
+EXPLAINED = re.compile(rb'afunix: .*\) = E\w+ ([A-Z_]+)(?: \(injected\))?: ')
+
+
+def read_table(path):
+    with open(path, encoding='utf-8') as file:
+        lines = [line.split(maxsplit=2) for line in file if line.strip() and not line.startswith('#')]
+    return {words[0]: words[1] for words in lines}
+
+
+def explained(afunix, conform, *patterns):
+    """The causes that are explained while the cases run, and how the run ended."""
+    with tempfile.NamedTemporaryFile() as log:
+        status = subprocess.run([afunix, 'run', '--explain=all', '--explain-to', log.name, '--', conform, '-t', 'preload',
+                                 *patterns], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=240,
+                                check=False).returncode
+        return {match[1].decode() for match in map(EXPLAINED.match, log) if match}, status
+
+
+def main(table, afunix, conform):
+    listed = subprocess.run([conform, '-l'], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+    table = read_table(table)
+    cases = sorted({case for case in table.values() if case not in ('elsewhere', 'later', 'none')})
+    # A pattern with brackets is compared with the whole name.
+    seen = {case: explained(afunix, conform, f'[{case[0]}]{case[1:]}') for case in cases if case in listed}
+    everything, _ = explained(afunix, conform)
+    print(f'1..{len(table)}')
+    bad = 0
+    for number, (cause, case) in enumerate(table.items(), 1):
+        mark = ''
+        if case in ('elsewhere', 'none'):
+            well, mark = True, f' # SKIP {case}'
+        elif case == 'later':
+            well, mark = cause not in everything, ' # TODO later' if cause not in everything else ''
+        else:
+            well = case in seen and seen[case][1] == 0 and cause in seen[case][0]
+            if case not in seen:
+                print(f'# there is no case {case}')
+            elif not well:
+                print(f'# {case} (status {seen[case][1]}) explains {" ".join(sorted(seen[case][0])) or "nothing"}')
+        if case == 'later' and not well:
+            print('# a case comes upon it now: name one')
+        bad += not well
+        print(f'{"ok" if well else "not ok"} {number} - {cause} {case}{mark}')
+    return 1 if bad else 0
+
+
+sys.exit(main(*sys.argv[1:]))
