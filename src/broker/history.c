@@ -27,11 +27,11 @@ struct record {
 	uid_t uid;
 	char command[16];
 	int64_t since_ns, until_ns;
-	UT_hash_handle hh;
+	UT_hash_handle hh, by_key;
 };
 
 struct afu_history {
-	struct record *held;
+	struct record *held, *by_key;
 	struct record released[AFU_HISTORY_NAMES];
 	unsigned int n; /* how many were ever released */
 };
@@ -125,6 +125,7 @@ static void bound(struct call *c)
 			     .since_ns = now()};
 	read_command(r->pid, r->command, sizeof r->command);
 	HASH_ADD(hh, h->held, socket, sizeof r->socket, r);
+	HASH_ADD(by_key, h->by_key, key, sizeof r->key, r);
 }
 
 void afu_history_released(struct afu_broker *b, const struct bsock *s)
@@ -138,6 +139,7 @@ void afu_history_released(struct afu_broker *b, const struct bsock *s)
 	if (!r)
 		return;
 	HASH_DELETE(hh, h->held, r);
+	HASH_DELETE(by_key, h->by_key, r);
 	to = &h->released[h->n++ % AFU_HISTORY_NAMES];
 	*to = *r;
 	to->until_ns = now();
@@ -146,26 +148,27 @@ void afu_history_released(struct afu_broker *b, const struct bsock *s)
 
 void afu_history_free(struct afu_broker *b)
 {
+	struct afu_history *h = b->history;
 	struct record *r, *next;
 
-	if (b->history)
-		HASH_ITER(hh, b->history->held, r, next)
-		{
-			HASH_DELETE(hh, b->history->held, r);
-			free(r);
-		}
-	free(b->history);
+	if (!h)
+		return;
+	HASH_CLEAR(by_key, h->by_key);
+	HASH_ITER(hh, h->held, r, next)
+	{
+		HASH_DELETE(hh, h->held, r);
+		free(r);
+	}
+	free(h);
 	b->history = NULL;
 }
 
 static const struct record *find_held(const struct afu_history *h, const struct key *key)
 {
-	const struct record *r;
+	struct record *r = NULL;
 
-	for (r = h->held; r; r = r->hh.next)
-		if (memcmp(&r->key, key, sizeof *key) == 0)
-			return r;
-	return NULL;
+	HASH_FIND(by_key, h->by_key, key, sizeof *key, r);
+	return r;
 }
 
 static const struct record *find_released(const struct afu_history *h, const struct key *key)

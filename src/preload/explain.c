@@ -18,6 +18,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #define PATIENCE_MS 1000
 
@@ -101,6 +103,41 @@ static enum afu_cause kernels_cause(int error)
 	return AFU_CAUSE_KERNEL;
 }
 
+static void add_limit(struct afu_line *l, const char *name, long limit)
+{
+	afu_line_text(l, l->at[l->n - 1] == '.' ? " (" : ", ");
+	afu_line_text(l, name);
+	afu_line_number(l, limit);
+}
+
+/* The limit that was reached, where nobody has looked at it on the way. */
+static void add_limits(struct afu_line *l, const struct afu_observed *o, enum afu_cause cause)
+{
+	int value = 0, fd = afu_call_descriptor(o);
+	socklen_t length = sizeof value;
+	struct rlimit files;
+
+	switch (cause) {
+	case AFU_CAUSE_SEND_FULL:
+	case AFU_CAUSE_MESSAGE_TOO_LONG:
+		if (fd < 0 || afunix_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, &length) < 0)
+			return;
+		add_limit(l, "SO_SNDBUF is ", value);
+		if (cause == AFU_CAUSE_SEND_FULL && afunix_ioctl(fd, TIOCOUTQ, &value) == 0)
+			add_limit(l, "in use are ", value);
+		break;
+	case AFU_CAUSE_NO_DESCRIPTOR:
+	case AFU_CAUSE_RIGHTS_IN_FLIGHT:
+		if (afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &files) < 0)
+			return;
+		add_limit(l, "RLIMIT_NOFILE is ", (long)files.rlim_cur);
+		break;
+	default:
+		return;
+	}
+	afu_line_text(l, ")");
+}
+
 static void add_cause(struct afu_line *l, const struct afu_observed *o)
 {
 	const struct afu_cause_state *why = &afu_thread_self.refusal;
@@ -111,8 +148,14 @@ static void add_cause(struct afu_line *l, const struct afu_observed *o)
 	afu_line_text(l, afu_causes[cause].id);
 	afu_line_text(l, o->injected ? " (injected): " : ": ");
 	afu_line_text(l, afu_causes[cause].text);
-	if (!named || !why->detail[0])
+	if (!named || !why->detail[0]) {
+		struct afu_cause_state kept = *why;
+
+		if (!o->injected)
+			add_limits(l, o, cause);
+		afu_thread_self.refusal = kept;
 		return;
+	}
 	afu_line_text(l, " (");
 	afu_line_escaped(l, why->detail, sizeof why->detail);
 	afu_line_text(l, ")");

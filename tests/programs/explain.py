@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from lib import AFUNIX, check, end, environment, equal, main, run
+from lib import AFUNIX, Skip, check, end, environment, equal, main, run
 
 LINE = re.compile(r'afunix: (?P<command>.+)\[(?P<pid>\d+)\] (?P<call>\w+)\((?P<arguments>.*)\) = (?P<errno>E\w+) '
                   r'(?P<cause>[A-Z_]+)(?P<injected> \(injected\))?: (?P<text>.+)')
@@ -69,6 +69,48 @@ def in_use():
     pid = result.out.strip()
     for line, words in zip(lines, (f'(s: held by pid {pid} (', '(file: a file)', f'(@a: held by pid {pid} (')):
         check(words in line['text'], words, result)
+
+
+def long_history():
+    """Of names that were given up the last 256 are remembered; those in use all are."""
+    script = ('import os, socket\n'
+              'def bind(name): s = socket.socket(socket.AF_UNIX); s.bind(name); return s\n'
+              'kept = bind("\\0kept")\n'
+              'for i in range(257): bind("\\0n%d" % i).close()\n'
+              'for name in "\\0kept", "\\0n0", "\\0n1", "\\0n256":\n'
+              '    try: socket.socket(socket.AF_UNIX).connect(name)\n'
+              '    except OSError: pass\n'
+              'print(os.getpid())\n')
+    result, lines = explained(script)
+    pid = result.out.strip()
+    equal([(re.search(r'held by pid (\d+)', x['text']) or [0, ''])[1] for x in lines], [pid, '', pid, pid], result)
+
+
+def other_user():
+    """What another user's command is called is not told, its process is, as SO_PEERCRED would."""
+    if os.geteuid() != 0:
+        raise Skip('needs to become another user')
+    script = DEAD.replace('try:', 'os.setgid(65534)\nos.setuid(65534)\ntry:')
+    result, lines = explained(f'NAME = "\\0afunix-test-other"\n{script}')
+    server = result.out.split()[0]
+    check(len(lines) == 1 and f'last held by pid {server} until' in lines[0]['text'], result)
+
+
+def limits():
+    """The limit that was reached is named with its value."""
+    script = ('import resource, socket\n'
+              'a, b = socket.socketpair()\n'
+              'a.setblocking(False)\n'
+              'try:\n'
+              '    while a.send(bytes(1000)): pass\n'
+              'except BlockingIOError: pass\n'
+              'resource.setrlimit(resource.RLIMIT_NOFILE, (9, 100))\n'
+              'try: print([socket.socketpair() for i in range(9)])\n'
+              'except OSError: pass\n')
+    _, lines = explained(script, '--explain=all')
+    equal([x['cause'] for x in lines], ['SEND_FULL', 'NO_DESCRIPTOR'])
+    check(re.search(r'\(SO_SNDBUF is \d+, in use are \d+\)$', lines[0]['text']), lines)
+    check(lines[1]['text'].endswith('(RLIMIT_NOFILE is 9)'), lines)
 
 
 WAITS = """
@@ -266,6 +308,9 @@ def table_refuses():
 main([('a server that has died is named: path', lambda: dead_server('s')),
       ('a server that has died is named: abstract', lambda: dead_server('\0afunix-test-explain')),
       ('what is in the way of bind is named', in_use),
+      ('the history of names is bounded', long_history),
+      ('another user\'s command is not told', other_user),
+      ('limits are named', limits),
       ('only failures are explained', only_failures),
       ('=all explains every refusal', all_refusals),
       ('nothing is said without --explain', nothing_without),

@@ -52,16 +52,23 @@ def every_cause():
         signals = '1' if row['errno'] == 'EPIPE' and call == 'send' else '0'
         equal(got, [[call, row['errno'], row['id'], signals]], row)
         seen.add(row['errno'])
-    equal(sorted(unreached), ['ATTACHED_ALREADY', 'FILESYSTEM', 'KERNEL', 'NO_SUCH_DOMAIN', 'POSITION'])
+    equal(sorted(unreached), ['ATTACHED_ALREADY', 'FILESYSTEM', 'KERNEL', 'MOVE_FORM', 'NO_SUCH_DOMAIN', 'POSITION',
+                               'POSITION_NEGATIVE'])
     equal(sorted(UNIX_7 - seen - {'ESPIPE'}), [])
 
 
-def position():
-    script = ('import os, socket\na, b = socket.socketpair()\n'
-              'try: os.pread(a.fileno(), 1, 0)\nexcept OSError as error: print(error.errno)\n')
-    result = run([AFUNIX, 'run', '--explain', '--inject', 'pread:POSITION', '--', sys.executable, '-Bc', script])
-    equal(result.out, '29\n', result)
-    check('POSITION (injected)' in result.err, result)
+def moving():
+    """What the program above does not make: the kernel would refuse the first of these anyhow."""
+    script = ('import os, socket\na, b = socket.socketpair()\nr, w = os.pipe()\nos.write(w, b"x")\n'
+              'for call in (lambda: os.pread(a.fileno(), 1, 0), lambda: os.sendfile(a.fileno(), 0, 0, 1),\n'
+              '             lambda: os.splice(r, a.fileno(), 1)):\n'
+              '    try: print(call())\n'
+              '    except OSError as error: print(error.errno)\n')
+    result = run([AFUNIX, 'run', '--explain', '--inject', 'pread:POSITION_NEGATIVE', '--inject', 'sendfile:NO_MEMORY',
+                  '--inject', 'splice:MOVE_FORM', '--', sys.executable, '-Bc', script])
+    equal(result.out, '22\n12\n22\n', result)
+    for cause in 'POSITION_NEGATIVE', 'NO_MEMORY', 'MOVE_FORM':
+        check(f'{cause} (injected)' in result.err, result)
 
 
 def families():
@@ -156,7 +163,7 @@ def wrong_ones():
 
 main([('without an injection every call succeeds', nothing_injected),
       ('every cause can be injected', every_cause),
-      ('a position can be refused', position),
+      ('positions and moving can be refused', moving),
       ('send and recv are families', families),
       ('a cause may be given by its errno', by_errno),
       ('every=N', each_nth),
