@@ -9,7 +9,7 @@
  * that fileno() could tell, hence the list here.  Its nodes are never freed, only used
  * again, so that fileno() needs no lock; a program has few of them.
  */
-#include "preload/interpose.h"
+#include "preload/call.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -59,7 +59,7 @@ static struct stream *stream_find(FILE *file)
 
 static ssize_t cookie_read(void *cookie, char *buf, size_t n)
 {
-	return afunix_read(((struct stream *)cookie)->fd, buf, n);
+	return AFU_OURS(read, ((struct stream *)cookie)->fd, buf, n);
 }
 
 /* All of it: a stream takes a short count for an error, and 0 is how it wants one told. */
@@ -68,7 +68,7 @@ static ssize_t cookie_write(void *cookie, const char *buf, size_t n)
 	size_t done = 0;
 
 	while (done < n) {
-		ssize_t r = afunix_write(((struct stream *)cookie)->fd, buf + done, n - done);
+		ssize_t r = AFU_OURS(write, ((struct stream *)cookie)->fd, buf + done, n - done);
 
 		if (r <= 0)
 			break;
