@@ -259,7 +259,8 @@ static void explain(struct call *c, enum afu_cause cause)
 void afu_history_served(struct call *c, enum afu_cause cause)
 {
 	if (cause == AFU_CAUSE_NONE) {
-		if (c->req->op == AFU_OP_BIND_PATH || c->req->op == AFU_OP_BIND_ABSTRACT)
+		if (c->req->op == AFU_OP_BIND_PATH || c->req->op == AFU_OP_BIND_ABSTRACT ||
+		    c->req->op == AFU_OP_AUTOBIND)
 			bound(c);
 	} else if (is_about_a_name(cause) && !c->reply->detail[0]) {
 		explain(c, cause);

@@ -16,6 +16,7 @@
 #include "library/domain.h"
 #include "library/flows.h"
 #include "library/speaker.h"
+#include "library/holder.h"
 #include "library/outside.h"
 #include "library/view.h"
 
@@ -150,7 +151,7 @@ static int resolve(struct afu_sock *s, const struct afu_name *name, uint64_t *fl
 	}
 	if (node >= 0)
 		afu_sys_close(node);
-	return err;
+	return err ? afu_holder_name(name, err) : 0;
 }
 
 /* The peer was found dead: the association ends, and what lies in the queue is thrown away.  The view is in

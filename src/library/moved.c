@@ -31,7 +31,7 @@ int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t
 	if (err < 0) {
 		afu_sys_close(fd);
 		/* nobody there either: the broker's refusal says more */
-		return err == -ECONNREFUSED ? (int)err : afu_refuse_as(AFU_CAUSE_KERNEL, (int)-err, NULL);
+		return err == -ECONNREFUSED ? (int)err : afu_refuse_as(AFU_CAUSE_OUTSIDE, (int)-err, NULL);
 	}
 	for (unsigned int number = 0; number < afu_table_top(); number++) {
 		int flags;

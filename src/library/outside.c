@@ -20,7 +20,8 @@ ssize_t afu_outside_send(const struct afu_transfer *t, const struct afu_destinat
 		return afu_refuse_as(AFU_CAUSE_OUTSIDE, -fd, NULL);
 	n = afu_sys(SYS_sendmsg, fd, &msg, t->flags);
 	afu_sys_close(fd);
-	return n < 0 ? afu_refuse_as(AFU_CAUSE_OUTSIDE, (int)-n,
-				     to->name.abstract ? NULL : to->name.un.sun_path)
-		     : n;
+	/* nobody there either: the broker's refusal says more */
+	return n < 0 && n != -ECONNREFUSED ? afu_refuse_as(AFU_CAUSE_OUTSIDE, (int)-n,
+							   to->name.abstract ? NULL : to->name.un.sun_path)
+					   : n;
 }

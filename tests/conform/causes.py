@@ -2,10 +2,13 @@
 # SPDX-FileCopyrightText: The afunix authors
 """Every cause happens in the case that causes.txt names for it: causes.py CAUSES.TXT AFUNIX CONFORM
 
+causes.py --find AFUNIX CONFORM lists the cases in which each cause happens, to choose from.
+
 The cases run under "afunix run --explain=all", each by itself; the cause has to be in what is
 explained.  Then all cases run at once: a cause that is to come later must not be there yet.
 """
 
+import collections
 import re
 import subprocess
 import sys
@@ -29,13 +32,31 @@ def explained(afunix, conform, *patterns):
         return {match[1].decode() for match in map(EXPLAINED.match, log) if match}, status
 
 
+def whole(case):
+    """A pattern with brackets is compared with the whole name."""
+    return f'[{case[0]}]{case[1:]}'
+
+
+def find(afunix, conform, listed):
+    """The most telling cases first: those that pass, with few causes besides."""
+    happen = collections.defaultdict(list)
+    for case in listed:
+        causes, status = explained(afunix, conform, whole(case))
+        for cause in causes if status == 0 else ():
+            happen[cause].append((len(causes), case))
+    for cause, cases in sorted(happen.items()):
+        print(cause, *(case for _, case in sorted(cases)))
+    return 0
+
+
 def main(table, afunix, conform):
     listed = subprocess.run([conform, '-l'], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+    if table == '--find':
+        return find(afunix, conform, listed)
     table = read_table(table)
     cases = sorted({case for case in table.values() if case not in ('elsewhere', 'later', 'none')})
-    # A pattern with brackets is compared with the whole name.
-    seen = {case: explained(afunix, conform, f'[{case[0]}]{case[1:]}') for case in cases if case in listed}
-    everything, _ = explained(afunix, conform)
+    seen = {case: explained(afunix, conform, whole(case)) for case in cases if case in listed}
+    everything = explained(afunix, conform)[0] if 'later' in table.values() else set()
     print(f'1..{len(table)}')
     bad = 0
     for number, (cause, case) in enumerate(table.items(), 1):

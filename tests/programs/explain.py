@@ -55,6 +55,24 @@ def dead_server(name):
                     lines[0]['text']), result)
 
 
+def dead_receiver():
+    """A datagram to a name that was given up, and one to a peer that is gone."""
+    script = ('import os, socket\n'
+              's, c, d = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for i in range(3))\n'
+              's.bind("s")\n'
+              'c.connect("s")\n'
+              's.close()\n'
+              'for send in (lambda: c.send(b"x"), lambda: d.sendto(b"x", "s"), lambda: d.send(bytes(1000000))):\n'
+              '    try: send()\n'
+              '    except OSError: pass\n'
+              'print(os.getpid())\n')
+    result, lines = explained(script)
+    equal([(x['call'], x['cause']) for x in lines],
+          [('send', 'DGRAM_PEER_DEAD'), ('sendto', 'CONNECT_NOBODY'), ('send', 'MESSAGE_TOO_LONG')], result)
+    check(f'(s: last held by pid {result.out.strip()} (' in lines[1]['text'], result)
+    check('(SO_SNDBUF is ' in lines[2]['text'], result)
+
+
 def in_use():
     """bind() says who is in the way."""
     script = ('import socket, os\n'
@@ -307,6 +325,7 @@ def table_refuses():
 
 main([('a server that has died is named: path', lambda: dead_server('s')),
       ('a server that has died is named: abstract', lambda: dead_server('\0afunix-test-explain')),
+      ('a receiver that has gone is named', dead_receiver),
       ('what is in the way of bind is named', in_use),
       ('the history of names is bounded', long_history),
       ('another user\'s command is not told', other_user),
