@@ -10,11 +10,12 @@ DESTDIR ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test bench check lint build install clean setup-build setup-run setup-test
+.PHONY: help run test fuzz-diff bench check lint build install clean setup-build setup-run setup-test
 
 help:
 	@echo 'make run      build, then measure redis and an echo server on the kernel and on afunix'
 	@echo 'make test     build, run every test; the last line counts them'
+	@echo 'make fuzz-diff N=100000 SEED=1   random sequences of calls on the kernel and on afunix, compared'
 	@echo 'make check    what CI runs: every test, lint included'
 	@echo 'make lint     the rules of the house alone'
 	@echo 'make bench    build, then measure for longer'
@@ -44,6 +45,12 @@ test: setup-test build
 	@python3 -B tools/test.py '$(BUILD)'
 
 check: test
+
+N    ?= 20000
+SEED ?= 1
+fuzz-diff: setup-test build
+	@python3 -B tests/diff/diff.py --run '$(BUILD)/tests/diff/diff-run' --afunix '$(BUILD)/afunix' \
+		--count '$(N)' --seed '$(SEED)' $(DIFF)
 
 lint: setup-test build
 	@python3 -B tools/test.py '$(BUILD)' --suite lint
