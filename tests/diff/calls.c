@@ -51,7 +51,8 @@ static long do_socketpair(const long *a)
 	int sv[2], r = socketpair((int)a[2], (int)(a[3] | a[4]), (int)a[5], sv);
 
 	if (r == 0) {
-		note(" %d %d", sv[0], sv[1]);
+		number_note(" ", sv[0]);
+		number_note(" ", sv[1]);
 		slot_set(a[0], sv[0]);
 		slot_set(a[1], sv[1]);
 		if (!(a[4] & SOCK_NONBLOCK))
@@ -367,7 +368,8 @@ static void rights_note(const int *fds, size_t n)
 		char name[8];
 		int slot = slot_received(), r = fstat(fds[i], &st), flags = fcntl(fds[i], F_GETFD);
 
-		note(" fd%d:%s%s", fds[i],
+		number_note(" fd", fds[i]);
+		note(":%s%s",
 		     r < 0		    ? "bad"
 		     : S_ISSOCK(st.st_mode) ? "socket"
 		     : S_ISFIFO(st.st_mode) ? "pipe"
@@ -631,6 +633,20 @@ static long do_select(const long *a)
 	return r;
 }
 
+/* For the thread; in the main thread the tick ends it. */
+static long do_poll_sleep(const long *a)
+{
+	struct pollfd p = {.fd = fd(a[0]), .events = (short)a[1]};
+	char bits[160];
+	int r = poll(&p, 1, -1);
+
+	if (r > 0) {
+		words_bits(words_poll, (unsigned short)p.revents, bits, sizeof(bits));
+		note(" %s", bits);
+	}
+	return r;
+}
+
 static long do_epoll_create(const long *a)
 {
 	int new = epoll_create1(EPOLL_CLOEXEC);
@@ -656,10 +672,10 @@ static int by_slot(const void *a, const void *b)
 }
 
 /* The order of events is nobody's promise. */
-static long do_epoll_wait(const long *a)
+static long events_of(int instance, long room, int timeout)
 {
 	struct epoll_event e[32];
-	int r = epoll_wait(fd(a[0]), e, a[1] < 32 ? (int)a[1] : 32, 0);
+	int r = epoll_wait(instance, e, room < 32 ? (int)room : 32, timeout);
 
 	if (r > 0)
 		qsort(e, (size_t)r, sizeof(e[0]), by_slot);
@@ -671,6 +687,54 @@ static long do_epoll_wait(const long *a)
 		     e[i].data.u64 < SLOTS ? slot_name((long)e[i].data.u64, name, sizeof(name)) : "?", bits);
 	}
 	return r;
+}
+
+static long do_epoll_wait(const long *a)
+{
+	return events_of(fd(a[0]), a[1], 0);
+}
+
+static long do_epoll_sleep(const long *a)
+{
+	return events_of(fd(a[0]), 16, -1);
+}
+
+/* Until nothing more fits, or nothing more is there. */
+
+static long do_fill(const long *a)
+{
+	size_t n = bounded(a[1]);
+	char *at = buffer_place(BUFFER_GOOD, n);
+	long total = 0, r = 0;
+	int calls_made = 0;
+
+	buffer_fill(at, BUFFER_GOOD, n);
+	while (calls_made < 2000 && (r = send(fd(a[0]), at, n, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+		total += r;
+		calls_made++;
+	}
+	note(" %d*", calls_made);
+	if (r < 0)
+		note(" %s", errno_word(errno));
+	return total;
+}
+
+static long do_drain(const long *a)
+{
+	size_t n = bounded(a[1]);
+	char *at = buffer_place(BUFFER_GOOD, n);
+	long total = 0, r = 0;
+	int calls_made = 0;
+
+	while (calls_made < 2000 && (r = recv(fd(a[0]), at, n, MSG_DONTWAIT)) > 0) {
+		received_note(at, r, n);
+		total += r;
+		calls_made++;
+	}
+	note(" %d*", calls_made);
+	if (r < 0)
+		note(" %s", errno_word(errno));
+	return total;
 }
 
 /* Files and processes. */
@@ -749,6 +813,13 @@ static long do_fork(const long *a)
 	return child_fork(a[0]);
 }
 
+static long do_join(const long *a)
+{
+	if (!thread_join())
+		note(" none");
+	return 0;
+}
+
 static long do_exit(const long *a)
 {
 	return child_exit(a[0], false);
@@ -795,6 +866,11 @@ const struct call calls[] = {
 	{"epoll_create", "E", 4, do_epoll_create, RETURNS_FD},
 	{"epoll_ctl", "EyGe", 12, do_epoll_ctl, 0},
 	{"epoll_wait", "EN", 12, do_epoll_wait, 0},
+	{"poll_sleep", "Gp", 0, do_poll_sleep, MAY_BLOCK | BLOCKS},
+	{"epoll_sleep", "E", 0, do_epoll_sleep, MAY_BLOCK | BLOCKS},
+	{"fill", "Fz", 3, do_fill, 0},
+	{"drain", "Fz", 3, do_drain, 0},
+	{"join", "", 0, do_join, 0},
 	{"unlink", "n", 2, do_unlink, 0},
 	{"rename", "nn", 1, do_rename, 0},
 	{"link", "nn", 1, do_link, 0},

@@ -26,6 +26,7 @@ enum {
 	PIPES = 2,
 	SLOTS = SOCKETS + EPOLLS + PIPES,
 	PROCESSES = 3,
+	THREAD = 9,
 	NAMES = 4,
 	OUTPUT = 1 << 20,
 	/* The largest transfer. */
@@ -33,7 +34,7 @@ enum {
 };
 
 struct op {
-	int process; /* 0, or the child that executes it */
+	int process; /* 0, the child that executes it, or THREAD */
 	const struct call *call;
 	long arg[MAX_ARGS];
 };
@@ -47,6 +48,7 @@ struct sequence {
 /* The value is a descriptor; the call can sleep. */
 #define RETURNS_FD 1u
 #define MAY_BLOCK 2u
+#define BLOCKS 4u /* also when all descriptors are non-blocking */
 
 /* A call: its arguments are one letter each, see words.c. */
 struct call {
@@ -137,7 +139,9 @@ struct shared {
 	int pid[PROCESSES];
 	int autobinds;
 	char autobind[32][8];
-	bool watch, blocking;
+	bool watch, blocking, thread;
+	/* An accept() that sleeps may or may not hold the number it will return. */
+	bool vague;
 	unsigned int fills;
 	char out[OUTPUT];
 };
@@ -147,6 +151,8 @@ extern struct shared *shared;
 extern int fd_of[SLOTS];
 extern bool is_socket[SLOTS];
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A new descriptor's number, unless numbers are vague. */
+void number_note(const char *before, int fd);
 void slot_set(long slot, int fd);
 /* The free slot for a received descriptor, or -1. */
 int slot_received(void);
@@ -168,9 +174,22 @@ void signals_note(void);
 void signals_init(void);
 void tick_arm(bool on);
 
+/* What a thread does is noted in memory of its own. */
+void note_privately(char *buf, size_t size);
+
 /* run.c */
 void op_run(const struct op *op);
+void op_result_note(const struct op *op, long r, int error);
 long child_fork(long child);
 long child_exit(long child, bool killed);
+
+/* thread.c: one operation at a time that may block while others run. */
+void thread_start(const struct op *op);
+/* Waits until it is done or asleep; says so when it was done. */
+void thread_settle(void);
+/* Its result; interrupts it if it is asleep. */
+bool thread_join(void);
+/* In a forked child, which doesn't have it. */
+void thread_forget(void);
 
 #endif

@@ -120,7 +120,7 @@ def first_difference(pair):
     return None
 
 
-OUTCOME = re.compile(r' = (-1 [A-Z0-9]+|-?\d+|fd-?\d+)')
+OUTCOME = re.compile(r' = (-1 [A-Z0-9]+|-?\d+|fd(?:-?\d+|\*))')
 
 
 def outcome(line):
@@ -137,7 +137,7 @@ def signature(pair):
     if i is None:
         return None
     lines = [side[i] if i < len(side) else 'NOTHING' for side in pair]
-    call = re.sub(r'^\d:', '', lines[0].split(' ')[0])
+    call = re.sub(r'^[\dt]:', '', lines[0].split(' ')[0])
     outcomes = [outcome(line) for line in lines]
     part = ''
     if outcomes[0] == outcomes[1]:
@@ -243,7 +243,7 @@ def simpler(line):
         elif re.fullmatch(r'-?\d+', word) and word not in USUAL:
             for number in USUAL[:3] + USUAL[4:5]:
                 yield ' '.join([*words[:i], number, *words[i + 1:]])
-        elif re.fullmatch(r'[A-Z_]+', word) and words[0].lstrip('12:') not in (
+        elif re.fullmatch(r'[A-Z_]+', word) and words[0].lstrip('12t:') not in (
                 'setsockopt', 'getsockopt', 'ioctl', 'fcntl'):
             yield ' '.join([*words[:i], '0', *words[i + 1:]])
         elif re.fullmatch(r'[ap]\d', word) and word not in ('a0', 'p0') and words[0] == 'bind':

@@ -34,8 +34,8 @@ struct model {
 	int groups;
 	bool child[PROCESSES];
 	int forks;
-	bool may_block;
-	int favourite; /* the type most sockets have */
+	bool may_block, threads, thread; /* the last: one is under way */
+	int favourite;			 /* the type most sockets have */
 };
 
 struct generator {
@@ -197,7 +197,7 @@ static long pick_flags(struct generator *g, bool receiving)
 				      MSG_WAITALL, MSG_OOB,  MSG_OOB,  MSG_CMSG_CLOEXEC};
 	long flags = 0;
 
-	if (g->model.may_block ? chance(g, 30) : chance(g, 10))
+	if (chance(g, g->model.threads ? 95 : g->model.may_block ? 30 : 10))
 		flags |= MSG_DONTWAIT;
 	if (chance(g, receiving ? 45 : 30))
 		flags |= receiving ? PICK(g, taking) : PICK(g, sending);
@@ -245,7 +245,7 @@ static long pick_creation(struct generator *g)
 {
 	long flags = SOCK_NONBLOCK;
 
-	if (g->model.may_block && chance(g, 50))
+	if (g->model.may_block && chance(g, g->model.threads ? 90 : 50))
 		flags = 0;
 	if (chance(g, 10))
 		flags |= SOCK_CLOEXEC;
@@ -435,7 +435,7 @@ static void learn(struct model *m, const struct op *op)
 	const char *name = op->call->name;
 	const long *a = op->arg;
 
-	if (op->process) /* what a child does with its copies is its own */
+	if (op->process && op->process != THREAD) /* what a child does with its copies is its own */
 		return;
 	m->groups++;
 	if (!strcmp(name, "socket")) {
@@ -486,14 +486,39 @@ static bool has_word(const char *text, const char *word)
 	return false;
 }
 
+static bool word_used(const struct sequence *s, const char *word)
+{
+	char text[512];
+
+	for (int i = 0; i < s->n; i++) {
+		op_format(&s->op[i], text, sizeof(text));
+		if (has_word(text, word))
+			return true;
+	}
+	return false;
+}
+
+/* A word that may not occur, or "A+B": two that may not occur in one sequence. */
+static bool excluded(const struct sequence *s, const char *text, const char *rule)
+{
+	char one[64];
+	const char *plus = strchr(rule, '+');
+
+	if (!plus)
+		return has_word(text, rule);
+	snprintf(one, sizeof(one), "%.*s", (int)(plus - rule), rule);
+	return (has_word(text, one) && word_used(s, plus + 1)) ||
+	       (has_word(text, plus + 1) && word_used(s, one));
+}
+
 static void add(struct generator *g, const struct op *op)
 {
 	struct sequence *s = g->sequence;
 	char text[512];
 
 	op_format(op, text, sizeof(text));
-	for (const char **word = g->plan->exclude; *word; word++)
-		if (has_word(text, *word))
+	for (const char **rule = g->plan->exclude; *rule; rule++)
+		if (excluded(s, text, *rule))
 			return;
 	if (s->n == MAX_OPS)
 		return;
@@ -525,7 +550,7 @@ static void overture(struct generator *g)
 {
 	int type = g->model.favourite, fate = below(g, 100);
 	const char *name = words_address[below(g, 2 * NAMES)].name, *t = type_name(type);
-	const char *flags = g->model.may_block && chance(g, 50) ? "0" : "nonblock";
+	const char *flags = g->model.may_block && chance(g, g->model.threads ? 90 : 50) ? "0" : "nonblock";
 
 	if (chance(g, 60))
 		say(g, "watch");
@@ -593,9 +618,38 @@ static bool worthwhile(struct generator *g, const struct op *op)
 	return true;
 }
 
+/* An operation that is likely to sleep, or the end of the one that does. */
+static bool step_thread(struct generator *g)
+{
+	static const char *const sleepers[] = {"recv",	     "recv",	    "read",	  "accept",
+					       "accept",     "connect",	    "send",	  "fill",
+					       "poll_sleep", "epoll_sleep", "poll_sleep", "recvmsg"};
+	struct op op = {0};
+
+	if (!g->model.threads || !chance(g, g->model.thread ? 15 : 30))
+		return false;
+	op.call = call_find(g->model.thread ? "join" : PICK(g, sleepers));
+	for (int i = 0; op.call->kinds[i]; i++) {
+		op.arg[i] = pick(g, op.call->kinds[i], op.call->name);
+		if (strchr("mr", op.call->kinds[i]))
+			op.arg[i] &= ~MSG_DONTWAIT;
+		if (strchr("k", op.call->kinds[i]))
+			op.arg[i] = 0;
+	}
+	fix(g, &op);
+	if (!g->model.thread)
+		op.process = THREAD;
+	g->model.thread = !g->model.thread;
+	add(g, &op);
+	return true;
+}
+
 static void step(struct generator *g)
 {
 	struct op op = {.call = pick_call(g)};
+
+	if (step_thread(g))
+		return;
 
 	for (int i = 0; op.call->kinds[i]; i++)
 		op.arg[i] = pick(g, op.call->kinds[i], op.call->name);
@@ -617,7 +671,8 @@ void generate(const struct plan *plan, uint64_t number, struct sequence *sequenc
 	for (int i = 0; i < SLOTS; i++)
 		g.model.name[i] = -1;
 	g.model.favourite = type_any(&g);
-	g.model.may_block = chance(&g, 4);
+	g.model.threads = chance(&g, 4);
+	g.model.may_block = g.model.threads || chance(&g, 4);
 	overture(&g);
 	length = 5 + below(&g, plan->length > 5 ? plan->length - 4 : 1);
 	for (int tries = 0; sequence->n < length && tries < 1000; tries++)

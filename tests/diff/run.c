@@ -54,6 +54,7 @@ _Noreturn static void child_serve(int commands, int answers)
 {
 	unsigned char index;
 
+	thread_forget();
 	for (int i = 1; i < PROCESSES; i++) {
 		if (command_fd[i] >= 0)
 			close(command_fd[i]);
@@ -120,20 +121,28 @@ long child_exit(long child, bool killed)
 
 /* Operations. */
 
-static void op_note(const struct op *op, long r, int error)
+void op_result_note(const struct op *op, long r, int error)
 {
 	if ((op->call->flags & RETURNS_FD) && r >= 0)
-		note(" = fd%ld", r);
+		number_note(" = fd", (int)r);
 	else
 		note(" = %ld", r);
 	if (r == -1)
 		note(" %s", errno_word(error));
 }
 
+/* In a child nobody can tell whether the thread has settled. */
+static void aftermath_note(void)
+{
+	signals_note();
+	if (shared->watch && (!shared->thread || getpid() == shared->pid[0]))
+		readiness_note();
+}
+
 void op_run(const struct op *op)
 {
 	char result[32768];
-	bool tick = (op->call->flags & MAY_BLOCK) && shared->blocking;
+	bool tick = (op->call->flags & BLOCKS) || ((op->call->flags & MAY_BLOCK) && shared->blocking);
 	size_t start = shared->out_n;
 	long r;
 	int error;
@@ -150,11 +159,11 @@ void op_run(const struct op *op)
 	memcpy(result, shared->out + start, n);
 	result[n] = '\0';
 	shared->out_n = start;
-	op_note(op, r, error);
+	op_result_note(op, r, error);
 	note("%s", result);
-	signals_note();
-	if (shared->watch)
-		readiness_note();
+	if (getpid() == shared->pid[0])
+		thread_settle();
+	aftermath_note();
 }
 
 static void op_dispatch(unsigned char index)
@@ -167,6 +176,10 @@ static void op_dispatch(unsigned char index)
 	note("%s", text);
 	if (op->process == 0) {
 		op_run(op);
+	} else if (op->process == THREAD) {
+		thread_start(op);
+		thread_settle();
+		aftermath_note();
 	} else if (command_fd[op->process] < 0) {
 		note(" no process");
 	} else {
@@ -176,6 +189,7 @@ static void op_dispatch(unsigned char index)
 			;
 		if (n != 1)
 			note(" PROCESS GONE, status %ld", child_exit(op->process, false));
+		thread_settle();
 	}
 	note("\n");
 }
@@ -201,6 +215,8 @@ static void sequence_run(void)
 	note("#SEQUENCE %llu\n", (unsigned long long)sequence.number);
 	for (int i = 0; i < sequence.n; i++)
 		op_dispatch((unsigned char)i);
+	if (thread_join())
+		note("\n");
 	for (int i = 1; i < PROCESSES; i++)
 		if (command_fd[i] >= 0)
 			child_exit(i, false);

@@ -26,21 +26,54 @@ int fd_of[SLOTS];
 bool is_socket[SLOTS];
 
 static char prefix[32];
-static char *buffer; /* BUFFER bytes, then a page that faults */
+static _Thread_local char *buffer; /* BUFFER bytes, then a page that faults */
+static _Thread_local char *private_out;
+static _Thread_local size_t private_n, private_size;
 static volatile sig_atomic_t pipes_seen, ios_seen, urgs_seen;
 static sig_atomic_t pipes_told, ios_told, urgs_told;
 
 void note(const char *format, ...)
 {
-	size_t room = sizeof(shared->out) - shared->out_n;
+	char *out = private_out ? private_out : shared->out;
+	size_t *at = private_out ? &private_n : &shared->out_n;
+	size_t room = (private_out ? private_size : sizeof(shared->out)) - *at;
 	va_list ap;
 	int n;
 
 	va_start(ap, format);
-	n = vsnprintf(shared->out + shared->out_n, room, format, ap);
+	n = vsnprintf(out + *at, room, format, ap);
 	va_end(ap);
 	if (n > 0)
-		shared->out_n += (size_t)n < room ? (size_t)n : room - 1;
+		*at += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static void buffer_init(void)
+{
+	long page = sysconf(_SC_PAGESIZE);
+
+	buffer =
+		mmap(NULL, BUFFER + (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buffer == MAP_FAILED || mprotect(buffer + BUFFER, (size_t)page, PROT_NONE) < 0)
+		abort();
+}
+
+void note_privately(char *buf, size_t size)
+{
+	private_out = buf;
+	private_n = 0;
+	private_size = size;
+	if (buf)
+		buffer_init();
+	else
+		munmap(buffer, BUFFER + (size_t)sysconf(_SC_PAGESIZE));
+}
+
+void number_note(const char *before, int fd)
+{
+	if (shared->vague)
+		note("%s*", before);
+	else
+		note("%s%d", before, fd);
 }
 
 void slot_set(long slot, int fd)
@@ -161,7 +194,7 @@ static socklen_t address_special(long address, struct sockaddr_un *un)
 
 const void *address_make(long address, long *len)
 {
-	static char room[256];
+	static _Thread_local char room[256];
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	socklen_t n = 0;
 
@@ -315,6 +348,7 @@ void signals_init(void)
 	sigaction(SIGIO, &sa, NULL);
 	sigaction(SIGURG, &sa, NULL);
 	sigaction(SIGALRM, &sa, NULL);
+	sigaction(SIGUSR1, &sa, NULL);
 }
 
 static void signal_note(const char *name, sig_atomic_t seen, sig_atomic_t *told)
@@ -359,7 +393,7 @@ void sequence_begin(uint64_t number)
 	snprintf(prefix + 8, sizeof(prefix) - 8, "%08x", (unsigned int)number);
 	shared->number = number;
 	shared->autobinds = 0;
-	shared->watch = shared->blocking = false;
+	shared->watch = shared->blocking = shared->thread = shared->vague = false;
 	shared->fills = 0;
 	for (int i = 0; i < PROCESSES; i++)
 		shared->pid[i] = i ? -1 : getpid();

@@ -257,7 +257,9 @@ static void format_argument(char kind, long value, char *buf, size_t size)
 
 int op_format(const struct op *op, char *buf, size_t size)
 {
-	int n = op->process ? snprintf(buf, size, "%d:", op->process) : 0;
+	int n = op->process == THREAD ? snprintf(buf, size, "t:")
+		: op->process	      ? snprintf(buf, size, "%d:", op->process)
+				      : 0;
 
 	n += snprintf(buf + n, size - (size_t)n, "%s", op->call->name);
 	for (int i = 0; op->call->kinds[i]; i++) {
@@ -314,6 +316,9 @@ int op_parse(char *line, struct op *op)
 		return -1;
 	if (name[0] > '0' && name[0] < '0' + PROCESSES && name[1] == ':') {
 		op->process = name[0] - '0';
+		name += 2;
+	} else if (name[0] == 't' && name[1] == ':') {
+		op->process = THREAD;
 		name += 2;
 	}
 	op->call = call_find(name);
