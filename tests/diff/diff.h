@@ -176,6 +176,7 @@ void tick_arm(bool on);
 
 /* What a thread does is noted in memory of its own. */
 void note_privately(char *buf, size_t size);
+bool note_is_private(void);
 
 /* run.c */
 void op_run(const struct op *op);

@@ -32,6 +32,9 @@ struct model {
 	/* Sockets that can reach one another have the same; later ones a greater. */
 	int group[SLOTS];
 	int groups;
+	int peer[SLOTS]; /* who gets what is sent, or -1 */
+	int data[SLOTS]; /* messages that wait, roughly */
+	bool member[EPOLLS][SLOTS];
 	bool child[PROCESSES];
 	int forks;
 	bool may_block, threads, thread; /* the last: one is under way */
@@ -106,6 +109,8 @@ static bool fits(const struct model *m, int slot, char kind)
 	enum state s = m->state[slot];
 
 	switch (kind) {
+	case 'D': /* something to receive */
+		return s != CLOSED && m->data[slot] > 0;
 	case 'F':
 		return s == CONNECTED || (s != CLOSED && s != OTHER && m->type[slot] == SOCK_DGRAM);
 	case 'L':
@@ -127,7 +132,12 @@ static int slot_where(struct generator *g, char kind, int limit)
 	return found;
 }
 
-static long pick_slot(struct generator *g, char kind)
+static bool receives(const char *call)
+{
+	return !strncmp(call, "recv", 4) || !strncmp(call, "read", 4) || !strcmp(call, "drain");
+}
+
+static long pick_slot(struct generator *g, char kind, const char *call)
 {
 	int slot = -1, fate = below(g, 100);
 
@@ -141,7 +151,9 @@ static long pick_slot(struct generator *g, char kind)
 		return SOCKETS + (chance(g, 80) ? 0 : 1);
 	if (kind == 'G')
 		fate = fate < 90 ? 95 : fate;
-	if (fate < 93)
+	if (kind == 'F' && receives(call) && fate < 65)
+		slot = slot_where(g, 'D', SOCKETS);
+	if (slot < 0 && fate < 93)
 		slot = slot_where(g, kind, SOCKETS);
 	if (slot < 0 && fate < 99)
 		slot = slot_where(g, 'G', fate < 97 ? SOCKETS : SLOTS);
@@ -187,6 +199,19 @@ static long pick_address(struct generator *g, const char *call)
 	do
 		found = ADDRESS_AUTO + below(g, ADDRESSES - ADDRESS_AUTO);
 	while (found == ADDRESS_ABSTRACT_SHORTEST);
+	return found;
+}
+
+static long pick_path(struct generator *g)
+{
+	long found = ADDRESS_PATH + below(g, NAMES);
+	int n = 0;
+
+	if (chance(g, 75))
+		for (int i = 0; i < SOCKETS; i++)
+			if (g->model.name[i] >= 0 && g->model.name[i] < ADDRESS_PATH + NAMES &&
+			    below(g, ++n) == 0)
+				found = g->model.name[i];
 	return found;
 }
 
@@ -281,7 +306,7 @@ static long pick(struct generator *g, char kind, const char *call)
 	case 'a':
 		return pick_address(g, call);
 	case 'n':
-		return ADDRESS_PATH + below(g, NAMES);
+		return pick_path(g);
 	case 'b':
 		return PICK(g, backlogs);
 	case 'z':
@@ -316,7 +341,7 @@ static long pick(struct generator *g, char kind, const char *call)
 	case 'K':
 		return 1 + below(g, PROCESSES - 1);
 	default:
-		return pick_slot(g, kind);
+		return pick_slot(g, kind, call);
 	}
 }
 
@@ -368,6 +393,24 @@ static long fix_address(struct generator *g, const struct op *op, int at)
 	return chance(g, type == SOCK_DGRAM ? 30 : 85) ? ADDRESS_NULL : op->arg[at];
 }
 
+/* Mostly one that is in the set, or for EPOLL_CTL_ADD is not. */
+static void fix_member(struct generator *g, struct op *op)
+{
+	const bool *member = g->model.member[op->arg[0] - SOCKETS];
+	bool any = false;
+
+	for (int i = 0; i < SLOTS; i++)
+		any = any || (member[i] && g->model.state[i] != CLOSED);
+	if (!any && chance(g, 90))
+		op->arg[1] = EPOLL_CTL_ADD;
+
+	for (int tries = 0; tries < 10 && chance(g, 90); tries++) {
+		if (member[op->arg[2]] == (op->arg[1] != EPOLL_CTL_ADD))
+			return;
+		op->arg[2] = pick_slot(g, 'G', op->call->name);
+	}
+}
+
 /* Arguments that depend on one another. */
 static void fix(struct generator *g, struct op *op)
 {
@@ -384,6 +427,8 @@ static void fix(struct generator *g, struct op *op)
 		op->arg[2] = g->model.may_block ? below(g, 2) : 1;
 	} else if (!strcmp(name, "lseek")) {
 		op->arg[1] = below(g, 3);
+	} else if (!strcmp(name, "epoll_ctl")) {
+		fix_member(g, op);
 	} else if (!strcmp(name, "epoll_wait")) {
 		op->arg[1] = chance(g, 98) ? 16 : below(g, 2) - 1;
 	} else if (!strcmp(name, "recvmsg")) {
@@ -416,6 +461,10 @@ static void learn_open(struct model *m, long slot, enum state state, long type)
 	m->type[slot] = (int)(type == SOCK_RAW ? SOCK_DGRAM : type);
 	m->name[slot] = -1;
 	m->group[slot] = m->groups;
+	m->peer[slot] = -1;
+	m->data[slot] = 0;
+	for (int e = 0; e < EPOLLS; e++)
+		m->member[e][slot] = false;
 }
 
 static void learn_connect(struct model *m, long slot, long address)
@@ -426,8 +475,41 @@ static void learn_connect(struct model *m, long slot, long address)
 		if (m->name[i] == address && m->type[i] == m->type[slot] &&
 		    (m->state[i] == LISTENING || m->type[i] == SOCK_DGRAM)) {
 			m->group[slot] = m->group[i];
+			m->peer[slot] = i;
 			m->state[slot] = m->type[i] == SOCK_DGRAM ? m->state[slot] : CONNECTED;
 		}
+}
+
+/* The listener gives way to the accepted socket as the peer of one client. */
+static void learn_accept(struct model *m, const long *a)
+{
+	learn_open(m, a[0], CONNECTED, m->type[a[1]]);
+	m->group[a[0]] = m->group[a[1]];
+	for (int i = 0; i < SOCKETS; i++)
+		if (m->peer[i] == a[1] && i != a[0]) {
+			m->peer[i] = (int)a[0];
+			m->peer[a[0]] = i;
+			m->data[a[0]] = m->data[a[1]];
+			m->data[a[1]] = 0;
+			break;
+		}
+}
+
+static void learn_transfer(struct model *m, const struct op *op)
+{
+	const char *name = op->call->name;
+	long slot = op->arg[0];
+
+	if (receives(name) && m->data[slot] > 0)
+		m->data[slot] = !strcmp(name, "drain") ? 0 : m->data[slot] - 1;
+	else if ((strstr(name, "send") || strstr(name, "write") || !strcmp(name, "fill")) &&
+		 m->peer[slot] >= 0)
+		m->data[m->peer[slot]]++;
+}
+
+static void learn_epoll(struct model *m, const long *a)
+{
+	m->member[a[0] - SOCKETS][a[2]] = a[1] != EPOLL_CTL_DEL;
 }
 
 static void learn(struct model *m, const struct op *op)
@@ -443,6 +525,8 @@ static void learn(struct model *m, const struct op *op)
 	} else if (!strcmp(name, "socketpair")) {
 		learn_open(m, a[0], CONNECTED, a[3]);
 		learn_open(m, a[1], CONNECTED, a[3]);
+		m->peer[a[0]] = (int)a[1];
+		m->peer[a[1]] = (int)a[0];
 	} else if (!strcmp(name, "bind") && m->name[a[0]] < 0 && m->state[a[0]] != CLOSED) {
 		m->name[a[0]] = (int)a[1];
 		if (m->state[a[0]] == FRESH)
@@ -452,8 +536,7 @@ static void learn(struct model *m, const struct op *op)
 	} else if (!strcmp(name, "connect")) {
 		learn_connect(m, a[0], a[1]);
 	} else if (!strcmp(name, "accept") && m->state[a[1]] == LISTENING) {
-		learn_open(m, a[0], CONNECTED, m->type[a[1]]);
-		m->group[a[0]] = m->group[a[1]];
+		learn_accept(m, a);
 	} else if (!strcmp(name, "close")) {
 		m->state[a[0]] = CLOSED;
 		m->name[a[0]] = -1;
@@ -462,8 +545,13 @@ static void learn(struct model *m, const struct op *op)
 		m->type[a[0]] = m->type[a[1]];
 		m->name[a[0]] = m->name[a[1]];
 		m->group[a[0]] = m->group[a[1]];
+		m->peer[a[0]] = m->peer[a[1]];
+		m->data[a[0]] = m->data[a[1]];
 	} else if (!strcmp(name, "epoll_create")) {
-		m->state[a[0]] = OTHER;
+		learn_open(m, a[0], OTHER, 0);
+		memset(m->member[a[0] - SOCKETS], 0, sizeof(m->member[0]));
+	} else if (!strcmp(name, "epoll_ctl")) {
+		learn_epoll(m, a);
 	} else if (!strcmp(name, "pipe")) {
 		m->state[SOCKETS + EPOLLS] = m->state[SOCKETS + EPOLLS + 1] = OTHER;
 	} else if (!strcmp(name, "fork")) {
@@ -471,6 +559,8 @@ static void learn(struct model *m, const struct op *op)
 		m->forks++;
 	} else if (!strcmp(name, "exit") || !strcmp(name, "kill")) {
 		m->child[a[0]] = false;
+	} else {
+		learn_transfer(m, op);
 	}
 }
 
@@ -554,7 +644,7 @@ static void overture(struct generator *g)
 
 	if (chance(g, 60))
 		say(g, "watch");
-	if (chance(g, 30))
+	if (chance(g, 45))
 		say(g, "epoll_create e0");
 	if (fate < 35) {
 		say(g, "socketpair s0 s1 unix %s %s 0", t, flags);
@@ -602,20 +692,36 @@ static int pick_process(struct generator *g, const struct call *call)
 	return 0;
 }
 
+static bool any_socket(const struct model *m)
+{
+	for (int i = 0; i < SOCKETS; i++)
+		if (m->state[i] != CLOSED)
+			return true;
+	return false;
+}
+
+/* What could only fail is not worth a line, nearly always. */
 static bool worthwhile(struct generator *g, const struct op *op)
 {
 	const char *name = op->call->name;
-	int at = !strcmp(name, "epoll_ctl") ? 0 : -1;
+	const struct model *m = &g->model;
+	bool dull = false;
 
-	if (!strcmp(name, "fork") && (g->model.forks >= 3 || g->model.child[op->arg[0]]))
-		return false;
-	if ((!strcmp(name, "exit") || !strcmp(name, "kill")) && !g->model.child[op->arg[0]])
-		return false;
-	if (!strcmp(name, "epoll_wait"))
-		at = 0;
-	if (at == 0 && g->model.state[op->arg[0]] == CLOSED)
-		return chance(g, 5);
-	return true;
+	if (!strcmp(name, "fork"))
+		return m->forks < 3 && !m->child[op->arg[0]];
+	if (!strcmp(name, "exit") || !strcmp(name, "kill"))
+		return m->child[op->arg[0]];
+	if (!strncmp(name, "epoll_", 6) && strcmp(name, "epoll_create") != 0)
+		dull = m->state[op->arg[0]] == CLOSED;
+	for (int i = 0; op->call->kinds[i]; i++)
+		if (strchr("FLUGQ", op->call->kinds[i]) && m->state[op->arg[i]] == CLOSED &&
+		    strcmp(name, "sendmsg") != 0)
+			dull = true;
+	if (!strcmp(name, "listen") || !strcmp(name, "accept"))
+		dull = dull || m->type[op->arg[op->call->kinds[0] == 'f']] == SOCK_DGRAM;
+	if (!any_socket(m))
+		dull = dull || (strncmp(name, "socket", 6) != 0 && strcmp(name, "epoll_create") != 0);
+	return !dull || chance(g, 3);
 }
 
 /* An operation that is likely to sleep, or the end of the one that does. */
@@ -669,7 +775,7 @@ void generate(const struct plan *plan, uint64_t number, struct sequence *sequenc
 	g.random ^= next(&g) + number * 0xd1342543de82ef95u;
 	*sequence = (struct sequence){.number = number};
 	for (int i = 0; i < SLOTS; i++)
-		g.model.name[i] = -1;
+		g.model.name[i] = g.model.peer[i] = -1;
 	g.model.favourite = type_any(&g);
 	g.model.threads = chance(&g, 4);
 	g.model.may_block = g.model.threads || chance(&g, 4);

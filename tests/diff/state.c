@@ -57,6 +57,11 @@ static void buffer_init(void)
 		abort();
 }
 
+bool note_is_private(void)
+{
+	return private_out != NULL;
+}
+
 void note_privately(char *buf, size_t size)
 {
 	private_out = buf;
