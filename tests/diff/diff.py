@@ -125,7 +125,7 @@ OUTCOME = re.compile(r' = (-1 [A-Z0-9]+|-?\d+|fd(?:-?\d+|\*))')
 
 def outcome(line):
     """What a line says without its numbers: which error, or success; what it printed besides is marked."""
-    found = OUTCOME.search(line)
+    found = OUTCOME.search(line.split(' thread:')[-1])
     if not found:
         return re.sub(r'\d+', 'N', line[:30])
     return found.group(1) if found.group(1).startswith('-1 ') else 'ok'

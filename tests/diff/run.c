@@ -76,6 +76,7 @@ _Noreturn static void child_serve(int commands, int answers)
 long child_fork(long child)
 {
 	int c[2], a[2];
+	pid_t pid;
 
 	if (child < 1 || child >= PROCESSES || command_fd[child] >= 0 || getpid() != shared->pid[0]) {
 		note(" refused");
@@ -87,13 +88,13 @@ long child_fork(long child)
 		c[i] = hide(c[i]);
 		a[i] = hide(a[i]);
 	}
-	shared->pid[child] = fork();
-	if (shared->pid[child] == 0) {
+	pid = fork();
+	if (pid == 0) {
 		close(c[1]);
 		close(a[0]);
-		shared->pid[child] = getpid();
 		child_serve(c[0], a[1]);
 	}
+	shared->pid[child] = pid;
 	close(c[0]);
 	close(a[1]);
 	command_fd[child] = c[1];
