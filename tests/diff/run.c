@@ -89,6 +89,8 @@ long child_fork(long child)
 		a[i] = hide(a[i]);
 	}
 	pid = fork();
+	if (pid < 0)
+		abort();
 	if (pid == 0) {
 		close(c[1]);
 		close(a[0]);
