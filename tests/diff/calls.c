@@ -851,6 +851,11 @@ static long do_exit(const long *a)
 	return child_exit(a[0], false);
 }
 
+static long do_exec(const long *a)
+{
+	return child_exec();
+}
+
 static long do_kill(const long *a)
 {
 	return child_exit(a[0], true);
@@ -906,6 +911,7 @@ const struct call calls[] = {
 	{"watch", "", 0, do_watch, 0},
 	{"fork", "K", 3, do_fork, 0},
 	{"exit", "K", 10, do_exit, 0},
+	{"exec", "", 10, do_exec, 0},
 	{"kill", "K", 10, do_kill, 0},
 	{NULL, NULL, 0, NULL, 0},
 };

@@ -136,6 +136,7 @@ struct shared {
 	_Atomic bool running;
 	uint64_t number;
 	size_t out_n;
+	char unique[16];
 	int pid[PROCESSES];
 	int autobinds;
 	char autobind[32][8];
@@ -159,6 +160,8 @@ int slot_received(void);
 int pid_number(long pid);
 void state_init(const char *unique);
 void sequence_begin(uint64_t number);
+/* In a new image of a process in the midst of it. */
+void state_resume(void);
 void sequence_end(void);
 void name_path(long name, char *buf, size_t size);
 /* The address and its length; a pointer into a static buffer, or one that faults. */
@@ -183,6 +186,7 @@ void op_run(const struct op *op);
 void op_result_note(const struct op *op, long r, int error);
 long child_fork(long child);
 long child_exit(long child, bool killed);
+long child_exec(void);
 
 /* thread.c: one operation at a time that may block while others run. */
 void thread_start(const struct op *op);

@@ -687,7 +687,7 @@ static int pick_process(struct generator *g, const struct call *call)
 	if (!strcmp(call->name, "fork") || !strcmp(call->name, "exit") || !strcmp(call->name, "kill"))
 		return 0;
 	for (int i = 1; i < PROCESSES; i++)
-		if (g->model.child[i] && chance(g, 40))
+		if (g->model.child[i] && chance(g, !strcmp(call->name, "exec") ? 90 : 40))
 			return i;
 	return 0;
 }
@@ -711,6 +711,8 @@ static bool worthwhile(struct generator *g, const struct op *op)
 		return m->forks < 3 && !m->child[op->arg[0]];
 	if (!strcmp(name, "exit") || !strcmp(name, "kill"))
 		return m->child[op->arg[0]];
+	if (!strcmp(name, "exec"))
+		return op->process != 0;
 	if (!strncmp(name, "epoll_", 6) && strcmp(name, "epoll_create") != 0)
 		dull = m->state[op->arg[0]] == CLOSED;
 	for (int i = 0; op->call->kinds[i]; i++)

@@ -33,12 +33,17 @@ enum {
 	PATIENCE_MS = 4000,
 	/* Where descriptors that are not the sequence's are kept. */
 	HIDDEN_FD = 200,
+	/* An operation in text form; less than what a pipe takes as one. */
+	LINE = 512,
 };
 
 static struct sequence sequence;
 static struct sequence *from_file;
 static size_t from_file_n;
 static int command_fd[PROCESSES] = {-1, -1, -1}, answer_fd[PROCESSES] = {-1, -1, -1};
+static int child_commands = -1, child_answers = -1, shared_fd = -1;
+
+static void aftermath_note(void);
 
 /* Processes. */
 
@@ -50,10 +55,32 @@ static int hide(int fd)
 	return high;
 }
 
+static void answer(int answers)
+{
+	if (write(answers, "", 1) != 1)
+		_exit(0);
+}
+
+/* Operations come as text, so that a new image understands them too. */
+_Noreturn static void child_loop(int commands, int answers)
+{
+	char text[LINE];
+	struct op op;
+
+	while (read(commands, text, sizeof(text)) == (ssize_t)sizeof(text)) {
+		if (op_parse(text, &op) < 0)
+			abort();
+		child_commands = commands;
+		child_answers = answers;
+		op.process = 0;
+		op_run(&op);
+		answer(answers);
+	}
+	_exit(0);
+}
+
 _Noreturn static void child_serve(int commands, int answers)
 {
-	unsigned char index;
-
 	thread_forget();
 	for (int i = 1; i < PROCESSES; i++) {
 		if (command_fd[i] >= 0)
@@ -62,15 +89,64 @@ _Noreturn static void child_serve(int commands, int answers)
 			close(answer_fd[i]);
 		command_fd[i] = answer_fd[i] = -1;
 	}
-	while (read(commands, &index, 1) == 1) {
-		struct op op = sequence.op[index];
+	child_loop(commands, answers);
+}
 
-		op.process = 0;
-		op_run(&op);
-		if (write(answers, &index, 1) != 1)
-			break;
+/*
+ * Replaces the child's program by the same one.  What it knows of its descriptors goes
+ * along as text; those that close on exec it believes to have, and finds out.
+ */
+long child_exec(void)
+{
+	char numbers[3][16], slots[SLOTS * 12] = "", self[256];
+	int n = 0;
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (getpid() == shared->pid[0] || length < 0) {
+		note(" refused");
+		return 0;
 	}
-	_exit(0);
+	self[length] = '\0';
+	for (int i = 0; i < SLOTS; i++)
+		n += snprintf(slots + n, sizeof(slots) - (size_t)n, "%d%c", fd_of[i],
+			      is_socket[i] ? 's' : 'o');
+	for (int i = 0; i < 3; i++) {
+		int fd = (int[]){shared_fd, child_commands, child_answers}[i];
+
+		fcntl(fd, F_SETFD, 0);
+		snprintf(numbers[i], sizeof(numbers[i]), "%d", fd);
+	}
+	execl(self, self, "--continue", numbers[0], numbers[1], numbers[2], slots, (char *)NULL);
+	return -1;
+}
+
+static int shared_map(int fd)
+{
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	shared_fd = fd;
+	return shared == MAP_FAILED ? -1 : 0;
+}
+
+/* In the new image: argv is what child_exec() gave. */
+_Noreturn static void child_continue(char **argv)
+{
+	char *slots = argv[5];
+
+	if (shared_map(atoi(argv[2])) < 0)
+		_exit(2);
+	state_init(shared->unique);
+	state_resume();
+	signals_init();
+	for (int i = 0; i < SLOTS; i++) {
+		fd_of[i] = (int)strtol(slots, &slots, 10);
+		is_socket[i] = *slots++ == 's';
+	}
+	for (int i = 2; i < 5; i++)
+		fcntl(atoi(argv[i]), F_SETFD, FD_CLOEXEC);
+	note(" = 0");
+	aftermath_note();
+	answer(atoi(argv[4]));
+	child_loop(atoi(argv[3]), atoi(argv[4]));
 }
 
 long child_fork(long child)
@@ -172,7 +248,7 @@ void op_run(const struct op *op)
 static void op_dispatch(unsigned char index)
 {
 	const struct op *op = &sequence.op[index];
-	char text[512];
+	char text[LINE + 2] = {0};
 	ssize_t n;
 
 	op_format(op, text, sizeof(text));
@@ -186,9 +262,9 @@ static void op_dispatch(unsigned char index)
 	} else if (command_fd[op->process] < 0) {
 		note(" no process");
 	} else {
-		if (write(command_fd[op->process], &index, 1) != 1)
+		if (write(command_fd[op->process], text + 2, LINE) != LINE)
 			note(" can't be told");
-		while ((n = read(answer_fd[op->process], &index, 1)) < 0 && errno == EINTR)
+		while ((n = read(answer_fd[op->process], text, 1)) < 0 && errno == EINTR)
 			;
 		if (n != 1)
 			note(" PROCESS GONE, status %ld", child_exit(op->process, false));
@@ -389,6 +465,7 @@ static void unique_init(void)
 
 	/* The directory is not the run's own: names must differ from those of others. */
 	snprintf(unique, sizeof(unique), "%08x", (unsigned int)getpid());
+	memcpy(shared->unique, unique, sizeof(unique));
 	state_init(unique);
 }
 
@@ -407,6 +484,8 @@ int main(int argc, char **argv)
 	bool print = false;
 	int c;
 
+	if (argc == 6 && !strcmp(argv[1], "--continue"))
+		child_continue(argv);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -449,11 +528,11 @@ int main(int argc, char **argv)
 		print_sequences(&run);
 		return 0;
 	}
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		return 2;
 	for (int i = 3; i < HIDDEN_FD; i++)
 		close(i);
+	c = hide(memfd_create("diff-run", MFD_CLOEXEC));
+	if (ftruncate(c, sizeof(*shared)) < 0 || shared_map(c) < 0)
+		return 2;
 	unique_init();
 	supervise(&run);
 	return 0;

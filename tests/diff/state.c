@@ -393,10 +393,15 @@ void state_init(const char *unique)
 		fd_of[i] = -1;
 }
 
+void state_resume(void)
+{
+	snprintf(prefix + 8, sizeof(prefix) - 8, "%08x", (unsigned int)shared->number);
+}
+
 void sequence_begin(uint64_t number)
 {
-	snprintf(prefix + 8, sizeof(prefix) - 8, "%08x", (unsigned int)number);
 	shared->number = number;
+	state_resume();
 	shared->autobinds = 0;
 	shared->watch = shared->blocking = shared->thread = shared->vague = false;
 	shared->fills = 0;
