@@ -293,6 +293,7 @@ class Hunt:
         self.found = {}             # minimal text -> Difference
         self.seen = collections.Counter()  # signature before shrinking -> sequences
         self.unshrunk = collections.defaultdict(list)
+        self.classes = collections.Counter()  # signature and calls after shrinking
         self.unsteady = []
         self.ran = 0
 
@@ -342,9 +343,14 @@ class Hunt:
         self.found[tuple(small)] = difference
         if difference.reason:
             self.say(f'known difference, {difference.reason}: {" / ".join(signature(pair) or ("?",))}')
-        else:
+            return
+        self.keep(difference)
+        calls = ' '.join(line.split(' ')[0] for line in small)
+        self.classes[signature(pair), calls] += 1
+        if self.classes[signature(pair), calls] == 1:
             self.say(f'DIFFERENCE {len(self.found)}: {difference}\n')
-            self.keep(difference)
+        else:
+            self.say(f'the like of it: {"; ".join(small)}')
 
     def keep(self, difference):
         """Its text form, for --file."""
@@ -391,7 +397,7 @@ class Hunt:
             self.say(f'NOT STEADY{why}, sequence {number} of seed {self.args.seed} differed once, or by itself not:\n'
                      + side_by_side(text, pair))
         self.say(f'{self.ran} sequences of seed {self.args.seed}: {sum(self.seen.values())} differed, '
-                 f'{len(new)} new minimal differences, {len(known)} known, {len(self.unsteady)} not steady')
+                 f'{len(new)} new minimal differences in {len(self.classes)} classes, {len(known)} known, {len(self.unsteady)} not steady')
         unsteady = [number for number, text, _ in self.unsteady if not timed(text)]
         return 1 if new or unsteady or not self.ran else 0
 
