@@ -97,8 +97,6 @@ struct afu_endpoint {
 	_Atomic int32_t peek_off;          /* (a) SO_PEEK_OFF; negative: off */
 	_Atomic uint32_t names;            /* (b) counts changes of the names that this socket is shown */
 	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */
-	uint32_t stale_count;              /* (a) what an inbox counted although it was empty, ... */
-	int64_t stale_since_ns;            /* (a) ... and since when; under rx_lock */
 	uint64_t parcels;                  /* (a) numbers what was parked, under tx_lock */
 	struct afu_endpoint_options opt;
 };

@@ -188,6 +188,16 @@ static int readable(const struct afu_transfer *t)
 	return 1;
 }
 
+/* What is looked at before the destination: 0, or the refusal that comes first. */
+static int graver(const struct afu_transfer *t, struct afu_sock *s, struct afu_sending *m)
+{
+	int err = m->rights ? m->park(m, s, NULL, 0) : 0;
+
+	if (!err && !readable(t))
+		err = afu_refuse(AFU_CAUSE_BAD_POINTER);
+	return err;
+}
+
 /* One attempt at one destination. */
 struct sending {
 	const struct afu_transfer *t;
@@ -237,8 +247,12 @@ static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *
 		break;
 	default:
 		err = resolve(s, &c->to->name, &c->flow);
-		if (err && !readable(c->t))
-			return afu_refuse(AFU_CAUSE_BAD_POINTER);
+		if (err) {
+			int first = graver(c->t, s, c->m);
+
+			if (first)
+				return first;
+		}
 		if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY &&
 		    !afu_domain_embedded())
 			return afu_outside_send(c->t, c->to, c->m);
@@ -270,8 +284,10 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 			return AGAIN;
 	} else {
 		*flow = f ? f->peer : NULL;
-		if (!*flow)
-			return afu_refuse(readable(c->t) ? AFU_CAUSE_NOT_CONNECTED : AFU_CAUSE_BAD_POINTER);
+		if (!*flow) {
+			n = graver(c->t, s, c->m);
+			return n ? n : afu_refuse(AFU_CAUSE_NOT_CONNECTED);
+		}
 	}
 	if (__builtin_expect(unidentified(s, *flow, c->m), 0)) {
 		*why = UNIDENTIFIED;

@@ -79,7 +79,8 @@ static_assert(sizeof(struct afu_ring_head) == 64, "one cache line");
 struct afu_ring_mark {
 	_Atomic uint64_t produced; /* (p) the tail: whether something came since, for edge triggers */
 	_Atomic uint64_t oob;      /* (p) 1 + the place of the newest out-of-band record; 0: there was none */
-	uint8_t pad[48];
+	_Atomic uint32_t counting; /* (p) a datagram is counted in the inbox and not yet published */
+	uint8_t pad[44];
 };
 static_assert(sizeof(struct afu_ring_mark) == 64, "one cache line");
 

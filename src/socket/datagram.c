@@ -21,8 +21,6 @@
 
 /* A peek with an offset looks into this many senders' queues in their order. */
 #define MERGED 64
-/* No sender takes this long from counting its message to publishing it. */
-#define STALE_NS 50000000
 
 int afu_dgram_ready(const struct afu_sock *s)
 {
@@ -122,17 +120,20 @@ static int queue_open(const struct afu_flow *flow)
 static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter *from, uint32_t n,
 		      struct afu_sending *m)
 {
+	struct afu_ring_mark *mark = flow->out.ring.mark;
 	int err;
 
 	/* counted before it is looked at: of two senders to the last place one gives way */
-	atomic_fetch_add_explicit(&flow->inbox->queued, 1, memory_order_relaxed);
+	atomic_store_explicit(&mark->counting, 1, memory_order_relaxed); /* the addition orders it */
+	atomic_fetch_add(&flow->inbox->queued, 1);
 	if (!(afu_side_flags(flow->out.peer) & AFU_SIDE_BACK) && (int32_t)flow->queue_max >= 0 &&
 	    queued(flow) - 1 > (int32_t)flow->queue_max)
 		err = -EAGAIN;
 	else
 		err = afu_record_put(s, &flow->out, from, n, 0, m, afu_charge(SOCK_DGRAM, n));
 	if (err)
-		atomic_fetch_sub_explicit(&flow->inbox->queued, 1, memory_order_relaxed);
+		atomic_fetch_sub(&flow->inbox->queued, 1);
+	atomic_store_explicit(&mark->counting, 0, memory_order_release); /* pairs with acquire in recount() */
 	return err;
 }
 
@@ -313,26 +314,26 @@ static void uncount(struct afu_flow *flow)
 }
 
 /*
- * All flows are empty: what is still counted belongs to senders in the middle of a call, or, if
- * it stays, to such as died, or lied.
+ * All flows are empty: what is still counted belongs to senders that were killed between
+ * counting and publishing, or lied; unless one is in the middle of that.
  */
-static void recount(struct afu_sock *s, const struct afu_flows *f)
+static void recount(const struct afu_flows *f)
 {
 	struct afu_inbox *inbox = f->n_in ? f->in[0]->inbox : NULL;
-	uint32_t n = inbox ? atomic_load_explicit(&inbox->queued, memory_order_relaxed) : 0;
-	int64_t now;
+	uint32_t n = inbox ? atomic_load(&inbox->queued) : 0;
 
-	if (__builtin_expect(n == 0, 1)) {
-		s->ep->stale_count = 0;
+	if (__builtin_expect(n == 0, 1))
 		return;
+	for (unsigned int i = 0; i < f->n_in; i++) {
+		const struct afu_way_in *way = &f->in[i]->in;
+
+		if (!(afu_side_flags(way->peer) & AFU_SIDE_CLOSED) &&
+		    atomic_load_explicit(&way->ring.mark->counting, memory_order_acquire))
+			return;
+		if (afu_ring_ready(&way->ring, way->rx))
+			return;
 	}
-	now = afu_clock_ns();
-	if (s->ep->stale_count != n) {
-		s->ep->stale_count = n;
-		s->ep->stale_since_ns = now;
-	} else if (now - s->ep->stale_since_ns > STALE_NS) {
-		atomic_compare_exchange_strong(&inbox->queued, &n, 0);
-	}
+	atomic_compare_exchange_strong(&inbox->queued, &n, 0); /* whoever counts meanwhile changes it */
 }
 
 /* One look.  The result of the call; -EAGAIN: nothing there; -EBUSY, -EFAULT. */
@@ -368,7 +369,7 @@ static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *
 			uncount(flow);
 	} else {
 		n = -EAGAIN;
-		recount(s, f);
+		recount(f);
 	}
 	afu_lock_release(&s->ep->rx_lock, th);
 	if (flow && !(m->flags & MSG_PEEK))
