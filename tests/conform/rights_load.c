@@ -14,14 +14,12 @@ static long send_counters(struct actor *a)
 	for (unsigned int i = 0; i < EACH; i++) {
 		struct control c = {.len = 0};
 		struct iovec iov = {(char[]){'a'}, 1};
-		int fd = eventfd((unsigned int)a->n * EACH + i + 1, EFD_CLOEXEC);
-		if (fd < 0)
-			return -1;
+		int fd = OK(eventfd((unsigned int)a->n * EACH + i + 1, EFD_CLOEXEC));
 		control_rights(&c, &fd, 1);
 		struct msghdr m = {
 			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.bytes, .msg_controllen = c.len};
-		if (sendmsg(a->fd, &m, 0) != 1 || close(fd) < 0)
-			return -1;
+		EQ(sendmsg(a->fd, &m, 0), 1);
+		OK(close(fd));
 	}
 	return EACH;
 }
@@ -113,15 +111,13 @@ static long pass_on(struct actor *a)
 	for (int i = 0; i < s->rounds; i++) {
 		struct received r;
 		uint32_t count;
-		if (receive(s->in, &r, 1, sizeof r.control, 0) != 1 || r.n_fds != 1)
-			return -1;
-		if (recv(r.fds[0], &count, sizeof count, MSG_DONTWAIT) != sizeof count)
-			return -2;
+		EQ(receive(s->in, &r, 1, sizeof r.control, 0), 1);
+		EQ(r.n_fds, 1);
+		EQ(recv(r.fds[0], &count, sizeof count, MSG_DONTWAIT), sizeof count);
 		count++;
-		if (send(r.fds[0], &count, sizeof count, 0) != sizeof count)
-			return -3;
-		if (send_right(s->out, "t", r.fds[0]) != 1 || close(r.fds[0]) < 0)
-			return -4;
+		EQ(send(r.fds[0], &count, sizeof count, 0), sizeof count);
+		EQ(send_right(s->out, "t", r.fds[0]), 1);
+		OK(close(r.fds[0]));
 	}
 	return s->rounds;
 }
@@ -203,6 +199,9 @@ CASE_ON_TYPES(rights_of_a_sender_that_is_killed, NEEDS_PROCESSES | TAKES_LONG)
 		pid_t pid = spawn(send_until_killed, &v);
 		OK(close(x[0]));
 		OK(close(p[1]));
+		/* A child that fails ends the wait. */
+		OK(close(ready.fd[1]));
+		ready.fd[1] = -1;
 		latch_pass(&ready);
 		EQ(kill(pid, SIGKILL), 0);
 		KILLED(pid, SIGKILL);
@@ -276,6 +275,9 @@ CASE_ON_TYPES(rights_of_a_receiver_that_is_killed, NEEDS_PROCESSES | TAKES_LONG)
 		OK(close(x[1]));
 		struct actor t = {.fd = x[0], .arg = &p[1]};
 		actor_start(&t, send_until_refused);
+		/* A child that fails ends the wait. */
+		OK(close(ready.fd[1]));
+		ready.fd[1] = -1;
 		latch_pass(&ready);
 		EQ(kill(pid, SIGKILL), 0);
 		KILLED(pid, SIGKILL);
@@ -298,9 +300,8 @@ static long make_loops(struct actor *a)
 		int x[2], y[2];
 		unix_pair(i & 1 ? SOCK_DGRAM : SOCK_STREAM, x);
 		unix_pair(SOCK_SEQPACKET, y);
-		if (send_rights(x[0], "h", (int[]){y[1], *(int *)a->arg}, 2) != 1 ||
-		    send_rights(y[0], "h", (int[]){x[1], *(int *)a->arg}, 2) != 1)
-			return -1;
+		EQ(send_rights(x[0], "h", (int[]){y[1], *(int *)a->arg}, 2), 1);
+		EQ(send_rights(y[0], "h", (int[]){x[1], *(int *)a->arg}, 2), 1);
 		for (int j = 0; j < 2; j++) {
 			OK(close(x[j]));
 			OK(close(y[j]));
