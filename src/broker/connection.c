@@ -57,7 +57,7 @@ static void hang_up(struct afu_broker *b, struct conn *conn, unsigned int side, 
 	}
 	conn->end[side] = NULL;
 	/* what was sent to the one that is gone goes with it */
-	afu_rights_fini(b, &conn->from[1 - side]);
+	afu_rights_drop(b, &conn->from[1 - side]);
 	afu_store_conn_unref(b, conn);
 }
 

@@ -140,11 +140,8 @@ static void tell_sender(const struct flow *f, uint32_t set, uint32_t clear, int 
 
 /* What the receiver's own connection means for a sender. */
 static uint32_t relation(const struct bsock *to, const struct bsock *from)
-{
-	if (to->peer_id)
-		return to->peer_id == from->id ? AFU_SIDE_BACK
-		       : to == from	       ? AFU_SIDE_BACK
-					       : AFU_SIDE_ELSEWHERE;
+{	if (to->peer_id)
+		return to->peer_id == from->id ? AFU_SIDE_BACK : AFU_SIDE_ELSEWHERE;
 	return to == from ? AFU_SIDE_BACK : 0;
 }
 
@@ -495,7 +492,7 @@ static void close_in(struct afu_broker *b, struct flow *f)
 
 	tell_sender(f, AFU_SIDE_CLOSED, AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE, 1);
 	leave_receiver(f);
-	afu_rights_fini(b, &f->way);
+	afu_rights_drop(b, &f->way);
 	if (!from || from->peer_flow != f)
 		free_flow(b, f);
 	if (from)

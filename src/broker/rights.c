@@ -154,7 +154,7 @@ static void close_parking(int fd)
 		pthread_detach(thread);
 }
 
-void afu_rights_fini(struct afu_broker *b, struct direction *d)
+void afu_rights_drop(struct afu_broker *b, struct direction *d)
 {
 	while (d->parcels)
 		let_go(b, d, d->parcels);
@@ -163,6 +163,11 @@ void afu_rights_fini(struct afu_broker *b, struct direction *d)
 			close_parking(d->parking[i] - 1);
 		d->parking[i] = 0;
 	}
+}
+
+void afu_rights_fini(struct afu_broker *b, struct direction *d)
+{
+	afu_rights_drop(b, d);
 	afu_voices_unref(b, d->voices);
 	d->voices = NULL;
 }

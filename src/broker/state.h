@@ -288,7 +288,9 @@ void afu_connection_close(struct afu_broker *b, struct bsock *s);
 enum afu_cause afu_rights_parking(struct call *c);
 enum afu_cause afu_rights_entrust(struct call *c);
 enum afu_cause afu_rights_claim(struct call *c);
-/* The direction is at its end: what lies in it is let go. */
+/* Nobody receives from the direction any more: what lies in it is let go. */
+void afu_rights_drop(struct afu_broker *b, struct direction *d);
+/* The direction is at its end. */
 void afu_rights_fini(struct afu_broker *b, struct direction *d);
 /* Nobody has a descriptor of the socket: it is closed, or lives on in flight. */
 void afu_rights_unheld(struct afu_broker *b, struct bsock *s);

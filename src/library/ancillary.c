@@ -338,7 +338,8 @@ void afu_incoming_control(struct afu_incoming *in, ssize_t got)
 	struct control c = { msg->msg_control, msg->msg_controllen, in->m.msg_flags };
 	size_t before = c.left;
 
-	if (!(in->m.msg_flags & MSG_OOB)) {
+	/* nothing comes with a byte that is out of band, nor with the end of anything but a stream */
+	if (!(in->m.msg_flags & MSG_OOB) && (in->m.spoke || in->s->type == SOCK_STREAM)) {
 		put_time(in, &c);
 		if (!msg->msg_control) {
 			if (wants(in->s, SO_PASSCRED) || wants(in->s, AFU_SO_PASSPIDFD) || wants(in->s, SO_PASSSEC) ||

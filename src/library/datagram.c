@@ -294,6 +294,12 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 		return AGAIN;
 	}
 	n = afu_dgram_put(s, th, *flow, &it, c->t->length, c->m);
+	if (__builtin_expect(n < 0 && n != -EBUSY, 0)) {
+		int first = graver(c->t, s, c->m);
+
+		if (first)
+			return first;
+	}
 	if (n == -EAGAIN || n == -EBUSY || n == -ESHUTDOWN) {
 		*why = (int)n;
 		return AGAIN;

@@ -515,6 +515,10 @@ static int request_connect(struct afu_sock *s, const struct afu_name *name, int 
 	req.arg[1] = (uint64_t)afu_sys(SYS_getuid) << 32 | (uint32_t)afu_sys(SYS_getgid);
 	if (s->type == SOCK_DGRAM && afu_dgram_ready(s))
 		req.arg[0] |= AFU_CONNECT_UNREAD;
+	/* also if nothing else comes of the call */
+	err = afu_transfer_autobind(s);
+	if (err)
+		return err;
 	if (name->abstract) {
 		req.length = name->length;
 		memcpy(req.data, &name->un, name->length);

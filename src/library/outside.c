@@ -18,7 +18,8 @@ ssize_t afu_outside_send(const struct afu_transfer *t, const struct afu_destinat
 
 	if (fd < 0)
 		return afu_refuse_as(AFU_CAUSE_OUTSIDE, -fd, NULL);
-	n = afu_sys(SYS_sendmsg, fd, &msg, t->flags);
+	/* what send() ignores, sendmsg() would refuse */
+	n = afu_sys(SYS_sendmsg, fd, &msg, (unsigned int)t->flags & ~0x80000000u);
 	afu_sys_close(fd);
 	/* nobody there either: the broker's refusal says more */
 	return n < 0 && n != -ECONNREFUSED ? afu_refuse_as(AFU_CAUSE_OUTSIDE, (int)-n,

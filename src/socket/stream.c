@@ -339,16 +339,13 @@ static int more_soon(void *arg)
 static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
 	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
-	size_t skip = (m->flags & MSG_PEEK) && offset > 0 ? (size_t)offset : 0;
+	int peeks = (m->flags & MSG_PEEK) != 0, found;
+	size_t skip = peeks && offset > 0 ? (size_t)offset : 0;
 	struct afu_ring_record rec;
-	int found;
 
-	do {
-		found = afu_ring_front(&s->in.ring, s->in.rx, &rec);
-		if (found <= 0)
-			return 0;
-	} while ((rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, (m->flags & MSG_PEEK) != 0) == PASS_IT &&
-		 !(m->flags & MSG_PEEK));
+	found = afu_ring_front(&s->in.ring, s->in.rx, &rec);
+	while (found > 0 && (rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, peeks) == PASS_IT)
+		found = peeks ? afu_ring_next(&s->in.ring, &rec) : afu_ring_front(&s->in.ring, s->in.rx, &rec);
 	while (found > 0 && skip >= rec.length - rec.offset) {
 		skip -= rec.length - rec.offset;
 		found = afu_ring_next(&s->in.ring, &rec);
