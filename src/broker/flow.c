@@ -130,8 +130,11 @@ static void tell_sender(const struct flow *f, uint32_t set, uint32_t clear, int 
 	atomic_fetch_and(&ch->side[RECEIVER].flags, ~clear);
 	atomic_fetch_or(&ch->side[RECEIVER].flags, set);
 	if (wake) {
-		/* whoever waited for room sees an edge */
-		if (atomic_load(&ch->side[SENDER].want) & (AFU_OUT | AFU_WATCH_OUT))
+		struct afu_ring ring = afu_channel_ring(ch, SENDER);
+
+		/* whoever waited for room, or whose messages are thrown away, sees an edge */
+		if ((atomic_load(&ch->side[SENDER].want) & (AFU_OUT | AFU_WATCH_OUT)) ||
+		    ((set & AFU_SIDE_CLOSED) && afu_ring_occupied(&ring)))
 			atomic_fetch_add(&ch->side[SENDER].rooms, 1);
 		afu_kick(&ch->side[SENDER]);
 	}

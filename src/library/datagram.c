@@ -255,7 +255,7 @@ static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *
 		}
 		if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY &&
 		    !afu_domain_embedded())
-			return afu_outside_send(c->t, c->to, c->m);
+			return afu_outside_send(s, c->t, c->to, c->m);
 		break;
 	}
 	return err ? err : AGAIN;
@@ -330,11 +330,17 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 		int why = 0;
 		ssize_t n = attempt(&c, s, th, &flow, &why);
 
+		/* once admitted, the kernel has made a buffer, and to free it is an event */
+		if (__builtin_expect(n < 0 && n != AGAIN && c.admitted, 0))
+			afu_nudge(s->own);
 		if (__builtin_expect(n == AGAIN && !used++, 0))
 			afu_view_get(s);
 		afu_view_leave(th);
-		if (n == AGAIN)
+		if (n == AGAIN) {
 			n = beyond(&c, s, th, flow, why);
+			if (n < 0 && n != AGAIN && c.admitted)
+				afu_nudge(s->own);
+		}
 		if (n == AGAIN) {
 			err = afu_view_reenter(th, s);
 			if (!err)

@@ -3,8 +3,9 @@
 #include "library/outside.h"
 
 #include "base/cause.h"
+#include "library/option.h"
 
-ssize_t afu_outside_send(const struct afu_transfer *t, const struct afu_destination *to,
+ssize_t afu_outside_send(const struct afu_sock *s, const struct afu_transfer *t, const struct afu_destination *to,
 			 const struct afu_sending *m)
 {
 	int fd = (int)afu_sys(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -19,6 +20,7 @@ ssize_t afu_outside_send(const struct afu_transfer *t, const struct afu_destinat
 	if (fd < 0)
 		return afu_refuse_as(AFU_CAUSE_OUTSIDE, -fd, NULL);
 	/* what send() ignores, sendmsg() would refuse */
+	afu_option_replay(s, fd);
 	n = afu_sys(SYS_sendmsg, fd, &msg, (unsigned int)t->flags & ~0x80000000u);
 	afu_sys_close(fd);
 	/* nobody there either: the broker's refusal says more */

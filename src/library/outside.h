@@ -10,6 +10,6 @@
  * Sends from a kernel socket made for it, which has no name: the receiver can't answer.
  * Bytes or the kernel's negative errno.
  */
-ssize_t afu_outside_send(const struct afu_transfer *t, const struct afu_destination *to, const struct afu_sending *m);
+ssize_t afu_outside_send(const struct afu_sock *s, const struct afu_transfer *t, const struct afu_destination *to, const struct afu_sending *m);
 
 #endif

@@ -194,11 +194,14 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 		}
 		if (w)
 			atomic_fetch_sub(&w->word->asleep, 1);
-		if (err < 0)
+		if (err < 0 && err != -EINTR)
 			return err;
+		/* also after a signal: what is ready, or closed meanwhile, comes before the interruption */
 		look(p);
 		if (merge(p))
 			return merge(p);
+		if (err < 0)
+			return err;
 		if (deadline != AFU_NEVER && afu_clock_ns() >= deadline)
 			return 0;
 	}

@@ -104,7 +104,7 @@ void afu_sock_resized(struct afu_sock *s)
 
 	if (!s->own || s->state == AFU_LISTENING || !afu_sock_roomy(s))
 		return;
-	afu_kick(s->own);
+	afu_nudge(s->own);
 	for (unsigned int i = 0; f && i < f->n_out; i++)
-		afu_kick(f->out[i]->out.own);
+		afu_nudge(f->out[i]->out.own);
 }

@@ -48,6 +48,7 @@ static int send_again(struct afu_sock *s, struct afu_thread *th, int err, const 
 	if (err == -EBUSY) {
 		err = afu_sock_patient(th, p);
 	} else if (err == -EFAULT) {
+		afu_nudge(s->own); /* the buffer that the kernel has made is freed again */
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	} else if (err != -EAGAIN) {
 		return err;

@@ -104,7 +104,7 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 
 	now->all = s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
 	now->in = f ? f->past_in : 0;
-	now->out = f ? f->past_out : 0;
+	now->out = (f ? f->past_out : 0) + (s->own ? atomic_load_explicit(&s->own->rooms, memory_order_acquire) : 0);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
 		now->in += atomic_load_explicit(&f->in[i]->in.ring.mark->produced, memory_order_acquire);
 	for (unsigned int i = 0; f && i < f->n_out; i++) {
@@ -130,10 +130,10 @@ int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t eve
 	}
 	if (s->state == AFU_CONNECTED && s->type != SOCK_DGRAM) {
 		now.in = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
-		/* room that was made counts from the moment that poll shows it */
-		now.out = afu_sock_roomy(s)
-				  ? atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire)
-				  : seen->out;
+		/* room that was made counts from the moment that poll shows it */		now.out = atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire) +
+			  atomic_load_explicit(&s->own->rooms, memory_order_acquire);
+		if (!afu_sock_roomy(s))
+			now.out = seen->out;
 	}
 	edge = seen->fresh || now.all != seen->all ||
 	       ((events & (POLLIN | POLLRDNORM)) && now.in != seen->in) ||

@@ -62,6 +62,7 @@ static int send_again(struct afu_sock *s, struct afu_thread *th, int err, size_t
 	if (err == -EBUSY) {
 		err = afu_sock_patient(th, p);
 	} else if (err == -EFAULT) {
+		afu_nudge(s->own); /* the buffer that the kernel has made is freed again */
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	} else if (err != -EAGAIN) {
 		return err;
@@ -335,26 +336,50 @@ static int more_soon(void *arg)
 	       (afu_side_flags(n->s->own) & AFU_SIDE_RSHUT) || afu_sock_error(n->s);
 }
 
+/*
+ * A peek of no bytes walks over all there is, as in the kernel; it has found something unless
+ * the walk ends at a byte out of band.
+ */
+static int peek_nothing(struct afu_sock *s, struct afu_receiving *m)
+{
+	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
+	size_t skip = offset > 0 ? (size_t)offset : 0;
+	struct afu_ring_record rec;
+	int any = 0;
+
+	for (int found = afu_ring_front(&s->in.ring, s->in.rx, &rec); found > 0;
+	     found = afu_ring_next(&s->in.ring, &rec)) {
+		any = 0;
+		if ((rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, 1) == PASS_IT)
+			continue;
+		if (skip >= rec.length - rec.offset) {
+			skip -= rec.length - rec.offset;
+			continue;
+		}
+		skip = 0;
+		any = 1;
+		if (note(s, &rec, m))
+			break;
+	}
+	return any;
+}
+
 /* A read of no bytes: whether there is anything, and what it does to a mark at the head. */
 static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
-	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
-	int peeks = (m->flags & MSG_PEEK) != 0, found;
-	size_t skip = peeks && offset > 0 ? (size_t)offset : 0;
 	struct afu_ring_record rec;
+	int found;
 
-	found = afu_ring_front(&s->in.ring, s->in.rx, &rec);
-	while (found > 0 && (rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, peeks) == PASS_IT)
-		found = peeks ? afu_ring_next(&s->in.ring, &rec) : afu_ring_front(&s->in.ring, s->in.rx, &rec);
-	while (found > 0 && skip >= rec.length - rec.offset) {
-		skip -= rec.length - rec.offset;
-		found = afu_ring_next(&s->in.ring, &rec);
-	}
+	if (m->flags & MSG_PEEK)
+		return peek_nothing(s, m);
+	do
+		found = afu_ring_front(&s->in.ring, s->in.rx, &rec);
+	while (found > 0 && (rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, 0) == PASS_IT);
 	if (found <= 0)
 		return 0;
 	note(s, &rec, m);
 	/* the descriptors are gone with it, although the first byte is not */
-	if ((rec.flags & AFU_RECORD_RIGHTS) && !(m->flags & MSG_PEEK))
+	if (rec.flags & AFU_RECORD_RIGHTS)
 		afu_ring_reflag(&s->in.ring, &rec, 0, AFU_RECORD_RIGHTS);
 	return 1;
 }
