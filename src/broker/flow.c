@@ -252,7 +252,7 @@ static enum afu_cause open_flow(struct afu_broker *b, struct bsock *from, struct
 	DL_APPEND2(to->in, f, in_prev, in_next);
 	/* the receiver's holders know of the flow before anything can be sent through it */
 	afu_store_state(to);
-	afu_kick(&to->events->side[0]);
+	afu_rouse(&to->events->side[0]);
 	if (from != to)
 		afu_store_state(from);
 	*result = f;
@@ -353,7 +353,7 @@ enum afu_cause afu_flow_connect(struct call *c)
 	afu_store_state(s);
 	retell(s);
 	if (before && before != to->id)
-		afu_kick(&s->events->side[0]);
+		afu_nudge(&s->events->side[0]);
 	c->reply->arg[0] = s->state;
 	c->reply->arg[1] = f->id;
 	c->reply->arg[2] = before && before != to->id;
@@ -374,7 +374,7 @@ enum afu_cause afu_flow_disconnect(struct call *c)
 	give_up_peer(c->b, s, (c->req->arg[0] & AFU_CONNECT_UNREAD) != 0);
 	afu_store_state(s);
 	retell(s);
-	afu_kick(&s->events->side[0]);
+	afu_nudge(&s->events->side[0]);
 	return AFU_CAUSE_NONE;
 }
 

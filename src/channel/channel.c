@@ -95,7 +95,7 @@ void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
 		atomic_compare_exchange_strong(&side->want, &want, want & ~clear);
 }
 
-static void wake_all(struct afu_side *side)
+void afu_rouse(struct afu_side *side)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	atomic_fetch_add(&side->seq, 1);
@@ -106,13 +106,13 @@ static void wake_all(struct afu_side *side)
 void afu_kick(struct afu_side *side)
 {
 	atomic_fetch_add(&side->kicks, 1);
-	wake_all(side);
+	afu_rouse(side);
 }
 
 void afu_nudge(struct afu_side *side)
 {
 	atomic_fetch_add(&side->rooms, 1);
-	wake_all(side);
+	afu_rouse(side);
 }
 
 int afu_spin(struct afu_thread *th, const _Atomic uint32_t *peer_cpu, int (*ready)(void *), void *arg,

@@ -156,6 +156,8 @@ static inline void afu_wake(struct afu_side *side, uint32_t bits)
 }
 
 void afu_kick(struct afu_side *side);
+/* The same without an event: they look, and find what they find. */
+void afu_rouse(struct afu_side *side);
 /* The same for an event of the class OUT alone: room. */
 void afu_nudge(struct afu_side *side);
 

@@ -328,6 +328,10 @@ int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 		if (got < 0)
 			break;
 		msgs[done].msg_len = (unsigned int)got;
+		if (msgs[done].msg_hdr.msg_flags & MSG_OOB) {
+			done++; /* what is out of band is told at once */
+			break;
+		}
 		if (flags & MSG_WAITFORONE)
 			flags |= MSG_DONTWAIT;
 		/* the kernel looks at the time only after each message */

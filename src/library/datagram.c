@@ -311,20 +311,8 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 			      const struct afu_destination *to, struct afu_sending *m)
 {
 	struct sending c = {t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0, 0};
-	struct afu_destination checked;
 	int err = 0, used = 0;
 
-	if (t->flags & MSG_OOB)
-		err = afu_refuse(AFU_CAUSE_MESSAGE_OOB);
-	if (!err && to) {
-		checked = *to;
-		err = afu_name_check(&checked.name, checked.length);
-		c.to = &checked;
-	}
-	if (err) {
-		afu_view_leave(th);
-		return err;
-	}
 	for (;;) {
 		struct afu_flow *flow;
 		int why = 0;

@@ -39,6 +39,7 @@ struct nested {
 	struct epoll_event event;
 };
 #define NESTED_MAX 8
+#define POLLERS 4
 
 struct afu_epoll {
 	struct afu_plock lock;
@@ -52,6 +53,8 @@ struct afu_epoll {
 	_Atomic int64_t last_kernel_look;
 	struct nested nested[NESTED_MAX];
 	unsigned int n_nested;
+	uint64_t poller[POLLERS]; /* waiters that poll the instance itself; under its lock */
+	int more_pollers;         /* than there are places for */
 	_Atomic uint32_t busy; /* looks in a row that found something of ours */
 };
 
@@ -427,7 +430,15 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	default:
 		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
 	}
-	/* somebody may sleep on the instance: it must look at the newcomer */
+	/* somebody may sleep on the instance, or poll it: they must look at the newcomer */
+	for (unsigned int i = 0; i < POLLERS; i++) {
+		if (ep->poller[i] && !afu_sock_stale(s))
+			afu_sock_watch(s, ep->poller[i], e->events);
+		if (ep->poller[i] && afu_waiter_notify(ep->poller[i]) == -ESRCH)
+			ep->poller[i] = 0;
+	}
+	if (ep->more_pollers)
+		afu_waiters_ring_all();
 	if (ep->waiter) {
 		if (!afu_sock_stale(s))
 			afu_sock_watch(s, ep->waiter->id, e->events);
@@ -499,12 +510,30 @@ static int any_ready(void *arg)
 	return collect(w->th, w->ep, NULL, 1, 0) || collect_nested(w->ep, NULL, 1);
 }
 
+static void note_poller(struct afu_epoll *ep, uint64_t waiter)
+{
+	unsigned int vacant = POLLERS;
+
+	for (unsigned int i = 0; i < POLLERS; i++) {
+		if (ep->poller[i] == waiter)
+			return;
+		if (!ep->poller[i] || !afu_waiter_own(ep->poller[i]))
+			vacant = i;
+	}
+	if (vacant < POLLERS)
+		ep->poller[vacant] = waiter;
+	else
+		ep->more_pollers = 1;
+}
+
 static void watch_all(struct afu_thread *th, struct afu_epoll *ep, uint64_t waiter)
 {
 	struct entry *e;
 
 	afu_thread_enter(th);
 	afu_plock_acquire(&ep->lock);
+	if (!ep->waiter || ep->waiter->id != waiter)
+		note_poller(ep, waiter);
 	e = ep->head;
 	for (unsigned int left = ep->count; left; left--, e = e->next) {
 		if (!afu_sock_stale(e->sock))

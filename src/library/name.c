@@ -448,6 +448,8 @@ int afunix_shutdown(int fd, int how)
 	id = s->id;
 	if (s->state != AFU_LISTENING)
 		afu_sock_shutdown(s, (uint32_t)(how + 1)); /* SHUT_RD + 1 is AFU_SIDE_RSHUT, and so on */
+	if (s->state == AFU_UNCONNECTED)
+		afu_epoll_rearm(s); /* there is no channel whose watchers were told */
 	afu_view_leave(th);
 	if (told)
 		err = call_socket(&req, id, NULL, &reply);

@@ -196,9 +196,9 @@ static int prepare(struct afu_sock *s, struct afu_outgoing *out)
 ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu_destination *to,
 			  struct afu_outgoing *out)
 {
-	struct afu_thread *th = afu_thread();
-	struct afu_sending plain = {.flags = t->flags}, *m = out ? &out->m : &plain;
-	struct afu_sock *s;
+	struct afu_thread *th = afu_thread();	struct afu_sending plain = { .flags = t->flags }, *m = out ? &out->m : &plain;
+	struct afu_destination checked;
+struct afu_sock *s;
 	int err;
 
 	s = afu_view_enter(th, fd, &err);
@@ -215,6 +215,16 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 	}
 	if (__builtin_expect(s->type == SOCK_STREAM, 1))
 		return send_stream(s, th, t, to != NULL, m);
+	err = t->flags & MSG_OOB ? afu_refuse(AFU_CAUSE_MESSAGE_OOB) : 0;
+	if (!err && to && s->type == SOCK_DGRAM) {
+		checked = *to;
+		to = &checked;
+		err = afu_name_check(&checked.name, checked.length);
+	}
+	if (err) {
+		afu_view_leave(th);
+		return err;
+	}
 	if (s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) {
 		afu_view_get(s);
 		afu_view_leave(th);

@@ -40,7 +40,7 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 int afu_transfer_error(int fd);
 void afu_transfer_keep_error(int fd, int error);
 
-/* Of SOCK_DGRAM.  The view is entered, and left on return. */
+/* Of SOCK_DGRAM; the address was checked.  The view is entered, and left on return. */
 ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			      const struct afu_destination *to, struct afu_sending *m);
 

@@ -73,8 +73,6 @@ ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			     .sig_seq = p->sig_seq,
 			     .timed = p->timed};
 
-	if (m->flags & MSG_OOB)
-		return afu_refuse(AFU_CAUSE_MESSAGE_OOB);
 	if (len > afu_sock_sndbuf(s) - AFU_MESSAGE_OVERHEAD)
 		return afu_refuse(AFU_CAUSE_MESSAGE_TOO_LONG);
 	afu_publish_cpu(s->own);

@@ -102,7 +102,7 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 	const struct afu_flows *f = afu_sock_flows(s);
 	int writable = afu_sock_roomy(s) && !peer_full(s);
 
-	now->all = s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
+	now->all += s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
 	now->in = f ? f->past_in : 0;
 	now->out = (f ? f->past_out : 0) + (s->own ? atomic_load_explicit(&s->own->rooms, memory_order_acquire) : 0);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
@@ -116,15 +116,13 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 }
 
 int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t events, int take)
-{
-	struct afu_edges now = {.fresh = 0};
-	int edge;
-
-	/* a socket that was never connected has no events, and its counters will begin at 0 */
+{	struct afu_edges now = { .all = atomic_load_explicit(&s->ep->kicks, memory_order_relaxed), .fresh = 0 };
+	int edge; /* relaxed: a count by itself */
+/* a socket that was never connected has no events, and its counters will begin at 0 */
 	if (s->type == SOCK_DGRAM) {
 		datagram_counts(s, seen, &now);
 	} else if (s->state == AFU_LISTENING || s->state == AFU_CONNECTED) {
-		now.all = atomic_load_explicit(&s->own->kicks, memory_order_acquire);
+		now.all += atomic_load_explicit(&s->own->kicks, memory_order_acquire);
 		if (s->state == AFU_LISTENING)
 			now.in = atomic_load_explicit(&s->ch->arrived, memory_order_acquire);
 	}
@@ -210,6 +208,7 @@ void afu_sock_shutdown(struct afu_sock *s, uint32_t bits)
 	}
 	if (s->state != AFU_CONNECTED) {
 		atomic_fetch_or(&s->ep->shut, bits);
+		atomic_fetch_add(&s->ep->kicks, 1);
 		return;
 	}
 	atomic_fetch_or(&s->own->flags, bits);

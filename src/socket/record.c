@@ -259,7 +259,8 @@ ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct af
 	} else {
 		/* a message that can't be delivered is lost */
 		afu_ring_take(&way->ring, way->rx, rec, afu_charge(s->type, rec->length));
-		afu_peek_back(s, rec->length);
+		if (!err)
+			afu_peek_back(s, rec->length);
 	}
 	if (err)
 		return err;
