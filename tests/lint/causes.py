@@ -78,12 +78,16 @@ def cases_named(root, rows):
 
 
 def used(root, rows):
-    """What the code never names can't happen, so it is to be "later" or "none"."""
-    named = {word for text in sources(root, 'src') for word in re.findall(r'\bAFU_CAUSE_(\w+)', text)}
+    """What the code never names can't happen, so it is to be "later" or "none"; what it names is not to be "later"."""
+    rooms = [room for room in os.listdir(os.path.join(root, 'src')) if room != 'cli']
+    named = {word for room in rooms for text in sources(root, 'src', room)
+             for word in re.findall(r'\bAFU_CAUSE_(\w+)\b(?!:)', text)}
     kinds = {words[0]: words[1] for words in table_of_cases(root)}
     for identifier, *_ in rows:
         if identifier not in named and kinds.get(identifier) not in ('later', 'none'):
             yield f'{identifier}: the code never refuses with it'
+        if identifier in named and kinds.get(identifier) == 'later':
+            yield f'{identifier}: the code refuses with it now; name its case, causes.py --find helps'
     for name in sorted(named - {row[0] for row in rows} - {'NONE'}):
         yield f'{name}: the code refuses with what the table does not have'
 
