@@ -103,6 +103,8 @@ int afu_call_flags(const struct afu_observed *o);
 	X(int, dup, int)                                                                                     \
 	X(int, dup2, int, int)                                                                               \
 	X(int, dup3, int, int, int)                                                                          \
+	X(int, fchmod, int, mode_t)                                                                          \
+	X(int, fchown, int, uid_t, gid_t)                                                                    \
 	X(off_t, lseek, int, off_t, int)                                                                     \
 	X(int, poll, struct pollfd *, nfds_t, int)                                                           \
 	X(int, ppoll, struct pollfd *, nfds_t, const struct timespec *, const sigset_t *)                    \

@@ -209,14 +209,14 @@ AFU_INTERPOSE_ALIAS(fstatvfs64, fstatvfs);
 AFU_INTERPOSE(int, fchmod, int fd, mode_t mode)
 {
 	if (afu_fd_ours(fd))
-		return afu_inode_chmod(fd, mode);
+		return AFU_OBSERVED(fchmod, afu_inode_chmod, 0, fd, mode);
 	return AFU_REAL(fchmod)(fd, mode);
 }
 
 AFU_INTERPOSE(int, fchown, int fd, uid_t uid, gid_t gid)
 {
 	if (afu_fd_ours(fd))
-		return afu_inode_chown(fd, uid, gid);
+		return AFU_OBSERVED(fchown, afu_inode_chown, 0, fd, uid, gid);
 	return AFU_REAL(fchown)(fd, uid, gid);
 }
 

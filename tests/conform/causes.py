@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The afunix authors
 """Every cause happens in the case that causes.txt names for it: causes.py CAUSES.TXT AFUNIX CONFORM
 
-causes.py --find AFUNIX CONFORM lists the cases in which each cause happens, to choose from.
+causes.py --find AFUNIX CONFORM [PATTERN...] lists the cases in which each cause happens, to choose from.
 
 The cases run under "afunix run --explain=all", each by itself; the cause has to be in what is
 explained.  That a cause which is to come later has not come is for tests/lint/causes.py.
@@ -49,8 +49,8 @@ def find(afunix, conform, listed):
     return 0
 
 
-def main(table, afunix, conform):
-    listed = subprocess.run([conform, '-l'], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+def main(table, afunix, conform, *patterns):
+    listed = subprocess.run([conform, '-l', *patterns], stdout=subprocess.PIPE, check=True).stdout.decode().split()
     if table == '--find':
         return find(afunix, conform, listed)
     table = read_table(table)
