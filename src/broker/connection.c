@@ -169,7 +169,8 @@ enum afu_cause afu_connection_connect(struct call *c)
 	if (l->shut_read)
 		return AFU_CAUSE_CONNECT_SHUT;
 	full = l->pending > l->backlog;
-	if (full && !(c->req->arg[0] & AFU_CONNECT_WAIT))
+	/* room comes before the own state: one that can't connect anyhow waits without a place in the line */
+	if (full && (!(c->req->arg[0] & AFU_CONNECT_WAIT) || s->state != AFU_UNCONNECTED))
 		return AFU_CAUSE_CONNECT_FULL;
 	if (s->state == AFU_LISTENING)
 		return AFU_CAUSE_CONNECT_LISTENING;

@@ -580,6 +580,22 @@ static int connect_datagrams(struct afu_sock *s, struct afu_thread *th, const st
 	return 0;
 }
 
+/*
+ * The backlog is full, and the socket can't connect in any case; the kernel says so only once
+ * there is room.  Nobody rings for that, so it is looked for by the clock.  0: look again.
+ */
+static int await_room(struct afu_thread *th, int64_t deadline, int timed, uint32_t sig_seq)
+{
+	struct timespec tick = { 0, 2000000 };
+
+	if (afu_clock_ns() >= deadline)
+		return afu_refuse(AFU_CAUSE_CONNECT_FULL);
+	afu_sys(SYS_ppoll, NULL, 0, &tick, NULL, 0);
+	return atomic_load(&th->sig_seq) != sig_seq && (th->sig_norestart || timed) ?
+		       afu_refuse(AFU_CAUSE_INTERRUPTED) :
+		       0;
+}
+
 static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct afu_thread *th = afu_thread();
@@ -617,7 +633,9 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	shut = atomic_load(&s->ep->shut);
 	afu_view_get(s);
 	afu_view_leave(th);
-	err = request_connect(s, &name, nonblocking, &other);
+	do
+		err = request_connect(s, &name, nonblocking, &other);
+	while (err == -EAGAIN && !nonblocking && !(err = await_room(th, deadline, timed, sig_seq)));
 	if (err == -ECONNREFUSED && afu_thread_self.refusal.cause == AFU_CAUSE_CONNECT_NOBODY &&
 	    !afu_domain_embedded() && s->state == AFU_UNCONNECTED)
 		err = afu_moved_connect(s, addr, len);

@@ -98,6 +98,9 @@ int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const stru
 			afu_sock_set_wake_at(s, &f->out[i]->out);
 		err = afu_sock_await(s, th, &w);
 	} while (!err && !buffer_soon(s));
+	/* as in the kernel, a signal ends the wait, and room that there is by then is used */
+	if (err == -EINTR && afu_sock_unsent(s) < afu_sock_limit(s))
+		err = 0;
 	if (err == -EAGAIN)
 		return afu_refuse(AFU_CAUSE_SEND_FULL);
 	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;

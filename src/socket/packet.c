@@ -55,6 +55,9 @@ static int send_again(struct afu_sock *s, struct afu_thread *th, int err, const 
 	} else if (!p->nonblocking) {
 		afu_sock_set_wake_at(s, &s->out);
 		err = afu_sock_await(s, th, w);
+		/* as in the kernel, a signal ends the wait, and room that there is by then is used */
+		if (err == -EINTR && afu_sock_unsent(s) < afu_sock_limit(s))
+			err = 0;
 	}
 	if (err == -EAGAIN)
 		return afu_refuse(AFU_CAUSE_SEND_FULL);
