@@ -39,10 +39,10 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 	if (!direct.broker)
 		return -ENETDOWN; /* a forked child of an embedded domain */
 	afu_thread_enter(th);
+	limit = afu_limit_raise();
 	for (unsigned int i = 0; i < n; i++)
 		given[i] = (int)afu_sys(SYS_fcntl, fds[i], F_DUPFD_CLOEXEC, 0);
 	afu_plock_acquire(&direct.lock);
-	limit = afu_limit_raise();
 	afu_broker_handle(direct.broker, direct.client, &who, req, given, n, reply, &out);
 	for (unsigned int i = 0; i < out.n; i++) {
 		got[i] = out.ours[i] ? (int)afu_sys(SYS_fcntl, out.fd[i], F_DUPFD_CLOEXEC, 0) : out.fd[i];

@@ -159,6 +159,15 @@ static int look_kernel_now(struct polling *p)
 	return (int)afu_sys(SYS_ppoll, p->kernel, p->n, &none, 0, 0);
 }
 
+static int any_closed(const struct polling *p)
+{
+	for (unsigned int i = 0; i < p->n; i++) {
+		if (p->fds[i].fd >= 0 && p->kernel[i].fd < 0 && (p->fds[i].revents & POLLNVAL))
+			return 1;
+	}
+	return 0;
+}
+
 static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 {
 	uint32_t sig_seq = atomic_load_explicit(&p->th->sig_seq, memory_order_relaxed); /* its own */
@@ -196,12 +205,12 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 			atomic_fetch_sub(&w->word->asleep, 1);
 		if (err < 0 && err != -EINTR)
 			return err;
-		/* also after a signal: what is ready, or closed meanwhile, comes before the interruption */
 		look(p);
+		/* a signal comes before what its handler did, but after a descriptor that was closed */
+		if (err == -EINTR && !any_closed(p))
+			return err;
 		if (merge(p))
 			return merge(p);
-		if (err < 0)
-			return err;
 		if (deadline != AFU_NEVER && afu_clock_ns() >= deadline)
 			return 0;
 	}

@@ -388,6 +388,25 @@ int afu_view_close(int fd)
 	return 0;
 }
 
+/* One more number for a socket that has some, if it has. */
+static int number_known(uint64_t id, int fd)
+{
+	int found = 0;
+
+	afu_table_lock();
+	for (unsigned int other = 0; other < afu_table_top() && !found; other++) {
+		struct afu_sock *s = afu_fd_sock((int)other);
+
+		if (!s || s->id != id)
+			continue;
+		s->numbers++;
+		afu_table_set(fd, (uintptr_t)s);
+		found = 1;
+	}
+	afu_table_unlock();
+	return found;
+}
+
 int afu_view_recognise(int fd)
 {
 	struct afu_request req = { .op = AFU_OP_SHOW };
@@ -398,14 +417,10 @@ int afu_view_recognise(int fd)
 
 	if (afu_domain_call(&req, &fd, 1, &reply, got, &n) < 0)
 		return 0;
-	for (unsigned int other = 0; other < afu_table_top(); other++) {
-		s = afu_fd_sock((int)other);
-		if (s && s->id == reply.socket) {
-			while (n)
-				afu_sys_close(got[--n]);
-			afu_view_number(s, fd);
-			return 1;
-		}
+	if (number_known(reply.socket, fd)) {
+		while (n)
+			afu_sys_close(got[--n]);
+		return 1;
 	}
 	s = afu_view_new(reply.socket, (int)reply.arg[2]);
 	err = s ? afu_view_map(s, got[0], n > 1 ? got[1] : -1, (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]) : -1;
