@@ -99,13 +99,16 @@ int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx)
 	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed);
 	uint64_t peer_header = atomic_load_explicit(slot(r, at), memory_order_relaxed);
 
-	/* relaxed: a hint; whoever acts on it reads again under the lock */
-	while (__builtin_expect(header_kind(peer_header) == KIND_SWITCH && header_current(peer_header, at) &&
-					area_of(at) < AFU_RING_AREAS - 1, 0)) {
+	/* relaxed: a hint; whoever acts on it reads again under the lock.  A SWITCH alone is no record:
+	 * the one that it makes way for may be long in coming, or never come. */
+	while (header_current(peer_header, at)) {
+		if (__builtin_expect(header_kind(peer_header) != KIND_SWITCH, 1) ||
+		    area_of(at) == AFU_RING_AREAS - 1)
+			return 1;
 		at = next_area(at);
 		peer_header = atomic_load_explicit(slot(r, at), memory_order_relaxed);
 	}
-	return header_current(peer_header, at);
+	return 0;
 }
 
 /* Free bytes at the tail; looks at the consumer's head only if need be. */
@@ -163,7 +166,7 @@ static int fill(const struct afu_ring *r, uint64_t tail, const uint64_t *words, 
 
 	for (uint32_t i = 0; i < (flags & AFU_RECORD_WORDS); i++) {
 		at += 8;
-		*(uint64_t *)(void *)(r->area[area] + (at & (size - 1))) = words[i];
+		atomic_store_explicit(slot(r, at), words[i], memory_order_relaxed); /* the header publishes */
 	}
 	at = (at + HEADER) & (size - 1);
 	part = size - at;
@@ -171,6 +174,16 @@ static int fill(const struct afu_ring *r, uint64_t tail, const uint64_t *words, 
 		return afu_iter_gather(from, r->area[area] + at, n);
 	err = afu_iter_gather(from, r->area[area] + at, part);
 	return err ? err : afu_iter_gather(from, r->area[area], n - part);
+}
+
+/* The record at this position, which is not published yet, is to be the newest out of band. */
+static void set_mark(const struct afu_ring *r, uint64_t at)
+{
+	uint64_t before = atomic_load_explicit(&r->mark->oob, memory_order_relaxed); /* ours */
+
+	atomic_store_explicit(&r->mark->oob_before, before, memory_order_relaxed);
+	atomic_store_explicit(&r->mark->oob, at | NOWHERE, memory_order_release);
+	/* release: pairs with the acquire in newest_oob(), which then sees the one before */
 }
 
 int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words,
@@ -195,8 +208,7 @@ int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_
 		return err;
 	}
 	if (__builtin_expect(flags & AFU_RECORD_OOB, 0))
-		atomic_store_explicit(&r->mark->oob, tail | NOWHERE, memory_order_relaxed);
-	/* relaxed: the record's header comes after it, and nobody acts on the mark alone */
+		set_mark(r, tail);
 	commit(r, tx, tail, header_make(tail, total, KIND_DATA, flags), tail + need, charge);
 	atomic_store_explicit(&r->mark->produced, tail + need, memory_order_release);
 	/* release: who sees it sees the record */
@@ -344,8 +356,15 @@ void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
 
 	if (header_kind(tx->intent_header) == KIND_SWITCH)
 		next = next_area(at);
-	if (tx->intent_header && next == tail && head <= at && atomic_load(slot(r, at)) == 0)
+	/* the lap tells a header that was written for the next place, before its position was: published
+	 * here it would not be stale when the consumer comes round */
+	if (header_current(tx->intent_header, at) && next == tail && head <= at &&
+	    atomic_load(slot(r, at)) == 0)
 		atomic_store(slot(r, at), tx->intent_header);
+	if (atomic_load_explicit(&r->mark->oob, memory_order_relaxed) == (tail | NOWHERE)) /* ours */
+		atomic_store_explicit(&r->mark->oob,
+				      atomic_load_explicit(&r->mark->oob_before, memory_order_relaxed),
+				      memory_order_release); /* release: as in set_mark() */
 	if (next != tail)
 		tx->charged_after = tx->charged_before;
 	tx->seen = head;
@@ -394,7 +413,7 @@ int afu_ring_occupied(const struct afu_ring *r)
 {
 	struct afu_ring_record rec;
 
-	return first(r, &rec) != 0;
+	return first(r, &rec) > 0; /* nobody can ever take what is no record */
 }
 
 int afu_ring_unread(const struct afu_ring *r)
@@ -411,13 +430,25 @@ void afu_ring_words(const struct afu_ring *r, const struct afu_ring_record *rec,
 		    uint64_t words[AFU_RING_WORDS])
 {
 	uint32_t n = rec->flags & AFU_RECORD_WORDS;
-	unsigned int area = area_of(rec->at);
 
-	for (uint32_t i = 0; i < AFU_RING_WORDS; i++) {
-		uint64_t at = (rec->at + HEADER + 8 * i) & (size_of(area) - 1);
+	for (uint32_t i = 0; i < AFU_RING_WORDS; i++)
+		words[i] =
+			i < n ? atomic_load_explicit(slot(r, rec->at + HEADER + 8 * i), memory_order_relaxed)
+			      : 0;
+	/* relaxed: the header, which was acquired, came after them */
+}
 
-		words[i] = i < n ? *(const volatile uint64_t *)(const void *)(r->area[area] + at) : 0;
-	}
+/* The newest out-of-band record that was published: the mark is written before its record's header. */
+static uint64_t newest_oob(const struct afu_ring *r)
+{
+	uint64_t peer_mark = atomic_load_explicit(&r->mark->oob, memory_order_acquire);
+	uint64_t at = peer_mark & ~NOWHERE;
+
+	/* Gone already, or still to come: then it is the one before.  acquire: pairs with set_mark(),
+	 * commit() */
+	if (peer_mark && !header_current(atomic_load_explicit(slot(r, at), memory_order_acquire), at))
+		peer_mark = atomic_load_explicit(&r->mark->oob_before, memory_order_relaxed);
+	return peer_mark;
 }
 
 enum afu_ring_oob afu_ring_oob(const struct afu_ring *r, const struct afu_ring_record *rec)
@@ -426,20 +457,20 @@ enum afu_ring_oob afu_ring_oob(const struct afu_ring *r, const struct afu_ring_r
 		return AFU_OOB_NONE;
 	if (rec->flags & AFU_RECORD_SHELL)
 		return AFU_OOB_SHELL;
-	/* relaxed: the producer wrote the mark before the record's header, which was acquired */
-	return atomic_load_explicit(&r->mark->oob, memory_order_relaxed) == (rec->at | NOWHERE)
-		       ? AFU_OOB_PENDING
-		       : AFU_OOB_NONE;
+	return newest_oob(r) == (rec->at | NOWHERE) ? AFU_OOB_PENDING : AFU_OOB_NONE;
 }
 
 int afu_ring_find_oob(const struct afu_ring *r, const struct afu_ring_rx *rx, struct afu_ring_record *rec)
 {
-	uint64_t mark = atomic_load_explicit(&r->mark->oob, memory_order_acquire), at = mark & ~NOWHERE;
+	uint64_t peer_mark = newest_oob(r), at = peer_mark & ~NOWHERE;
 
-	/* acquire: a hint; the record itself is looked at */
-	if (!mark || (at & 7) || at < atomic_load_explicit(&rx->head, memory_order_relaxed))
+	/* relaxed: the lock orders it, or it is a hint */
+	if ((peer_mark & 7) != NOWHERE || at < atomic_load_explicit(&rx->head, memory_order_relaxed))
 		return 0;
-	return look(r, at, rec) == KIND_DATA && rec->length == 1 && afu_ring_oob(r, rec) == AFU_OOB_PENDING;
+	rec->ahead = size_of(area_of(at));
+	/* the mark is not asked again: it may have moved on since this one was pending */
+	return look(r, at, rec) == KIND_DATA && rec->length == 1 && (rec->flags & AFU_RECORD_OOB) &&
+	       !(rec->flags & AFU_RECORD_SHELL);
 }
 
 int afu_ring_oob_pending(const struct afu_ring *r, const struct afu_ring_rx *rx)

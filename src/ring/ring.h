@@ -27,9 +27,10 @@
  * how much of a record is the application's.
  *
  * The mark.  A record may be the out-of-band byte.  Only the newest such record can
- * be pending: the producer says which that is.  The consumer that takes the byte ahead
- * of its place leaves an empty shell: it sets a flag in the record's header, which is
- * its own to write until it gives the record back.
+ * be pending: the producer says which that is, and says it before the record is there;
+ * until then, or for ever if it dies, it is the one before.  The consumer that takes
+ * the byte ahead of its place leaves an empty shell: it sets a flag in the record's
+ * header, which is its own to write until it gives the record back.
  *
  * A dead producer.  tail is the commit: the intent (where, header, charge) is
  * written first, then tail, then the header in the ring.  Who finds the lock's
@@ -79,8 +80,9 @@ static_assert(sizeof(struct afu_ring_head) == 64, "one cache line");
 struct afu_ring_mark {
 	_Atomic uint64_t produced; /* (p) the tail: whether something came since, for edge triggers */
 	_Atomic uint64_t oob;      /* (p) 1 + the place of the newest out-of-band record; 0: there was none */
+	_Atomic uint64_t oob_before; /* (p) what oob was before: it holds until that record is published */
 	_Atomic uint32_t counting; /* (p) a datagram is counted in the inbox and not yet published */
-	uint8_t pad[44];
+	uint8_t pad[36];
 };
 static_assert(sizeof(struct afu_ring_mark) == 64, "one cache line");
 
@@ -125,7 +127,8 @@ int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx);
 
 /*
  * Appends one record: as many words as the flags say, and n bytes from the buffers.
- * 0; -EAGAIN if there is no room; -EFAULT if a buffer is bad: nothing is appended then.
+ * 0; -EAGAIN if there is no room; -EMSGSIZE if there never will be; -EFAULT if a buffer is
+ * bad: nothing is appended then.
  */
 int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words, struct afu_iter *from,
 		 uint32_t n, uint32_t flags, uint32_t charge);
@@ -175,7 +178,7 @@ void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx);
  * As in the kernel, an empty record or shell at the head does not count by itself.
  */
 int afu_ring_unread(const struct afu_ring *r);
-/* Whether there is any record at all, judged likewise. */
+/* Whether there is any record at all that can be taken, judged likewise. */
 int afu_ring_occupied(const struct afu_ring *r);
 
 #endif
