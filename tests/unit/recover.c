@@ -9,11 +9,11 @@
  * killed for real.  What is left behind is taken over as the socket room does it: take
  * the lock, and recover if the owner is said to have died.  Then a record is there whole or
  * not at all, those before and behind it are right, the charges add up and the
- * drained areas are zero.  In the pairs, one end stands still in the middle of its
- * operation while the other end dies and is recovered, and goes on after that.
+ * drained areas are zero; of the huge area, recovery has touched no more than was written.
+ * With the out-of-band byte, the newest that is there is pending.  In the pairs, one end stands still in the
+ * middle of its operation while the other end dies and is recovered, and goes on after that.
  */
-#include "base/lock.h"
-#include "ring/ring.h"
+#include "stepper.h"
 #include "tap.h"
 
 #include <errno.h>
@@ -24,328 +24,39 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SMALL (1u << AFU_RING_SMALL_SHIFT)
-#define LARGE (1u << AFU_RING_LARGE_SHIFT)
-#define LENGTH_MAX 2048
-#define KILLS 20
-#define STEPS_MAX 100000
-#define RECORDS_MAX 64
-
-struct shared {
-	char small[SMALL], large[LARGE];
-	struct afu_ring_head head;
-	struct afu_ring_mark mark;
-	_Alignas(64) struct afu_lock tx_lock;
-	struct afu_ring_tx tx;
-	_Alignas(64) struct afu_lock rx_lock;
-	struct afu_ring_rx rx;
-	_Atomic uint32_t done[2]; /* the operation of the child that puts, that takes is over */
-	/* what a child that took a record says */
-	uint32_t took, took_length;
-	char copy[LENGTH_MAX];
-};
-
-struct scenario {
-	const char *name;
-	uint64_t start;         /* positions begin here */
-	unsigned int before;    /* records in the ring */
-	uint32_t before_length; /* of each */
-	uint32_t length;        /* of the child's record */
-	int takes;              /* the child takes the first record instead */
-};
-
-/* The children work on the first; what s and ring name is looked at. */
-static struct shared *theirs, *copy, *s;
-static struct afu_ring ring;
-static const struct scenario *now;
-static char buffer[LENGTH_MAX];
 static int look_at_mark;
 
-static void use(struct shared *which)
+/* Of the out-of-band bytes that are there, the newest is pending unless it was taken. */
+static void check_mark(const struct scenario *sc, int ended)
 {
-	s = which;
-	ring = (struct afu_ring){ { s->small, s->large }, &s->head, &s->mark };
-}
+	struct afu_ring_record rec, newest = {0}, pending;
+	unsigned int marks = 0, shell = 0, old = sc->before && sc->before_length == 1, new = !sc->takes;
 
-static char content(uint32_t id, size_t i)
-{
-	return (char)((id * 37 + i * 11 + i / 256) % 255 + 1);
-}
-
-static uint32_t charge_of(uint32_t n)
-{
-	return n + 1000;
-}
-
-/* A record is known by its flags. */
-static int put_locked(uint32_t id, uint32_t n)
-{
-	struct iovec iov = { buffer, n };
-	struct afu_iter from = { &iov, 1, 0 };
-
-	return afu_ring_put(&ring, &s->tx, NULL, &from, n, id, charge_of(n));
-}
-
-static void fill(uint32_t id, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		buffer[i] = content(id, i);
-}
-
-/* Nobody else is about to hold a lock here: -EBUSY is a failure. */
-static int lock_tx(void)
-{
-	int got = afu_lock_acquire(&s->tx_lock, afu_thread());
-
-	if (got > 0)
-		afu_ring_recover_tx(&ring, &s->tx);
-	return got;
-}
-
-static int lock_rx(void)
-{
-	int got = afu_lock_acquire(&s->rx_lock, afu_thread());
-
-	if (got > 0)
-		afu_ring_recover_rx(&ring, &s->rx);
-	return got;
-}
-
-static int put(uint32_t id, uint32_t n)
-{
-	struct afu_thread *th = afu_thread();
-	int err;
-
-	afu_thread_enter(th);
-	lock_tx();
-	err = put_locked(id, n);
-	afu_lock_release(&s->tx_lock, th);
-	afu_thread_leave(th);
-	return err;
-}
-
-/* The first record's id and length; its content in s->copy.  1, 0, or an error. */
-static int take(uint32_t *id, uint32_t *n)
-{
-	struct afu_thread *th = afu_thread();
-	struct afu_ring_record rec;
-	struct iovec iov = { s->copy, LENGTH_MAX };
-	struct afu_iter to = { &iov, 1, 0 };
-	int found;
-
-	afu_thread_enter(th);
-	lock_rx();
-	found = afu_ring_front(&ring, &s->rx, &rec);
-	if (found == 1) {
-		found = afu_ring_read(&ring, &rec, 0, &to, rec.length) == 0 ? 1 : -EFAULT;
-		*id = rec.flags;
-		*n = rec.length;
-		afu_ring_take(&ring, &s->rx, &rec, charge_of(rec.length));
+	for (int found = afu_ring_front(&ring, &s->rx, &rec); found == 1;
+	     found = afu_ring_next(&ring, &rec)) {
+		if (!(rec.flags & AFU_RECORD_OOB))
+			continue;
+		newest = rec;
+		marks++;
+		if (rec.flags >> 4 == shelled) {
+			CHECK_EQ(afu_ring_oob(&ring, &rec), AFU_OOB_SHELL);
+			shell = 1;
+		}
 	}
-	afu_lock_release(&s->rx_lock, th);
-	afu_thread_leave(th);
-	return found;
-}
-
-static void prepare(const struct scenario *sc)
-{
-	use(theirs);
-	memset(s, 0, sizeof *s);
-	atomic_store(&s->tx.tail, sc->start);
-	atomic_store(&s->rx.head, sc->start);
-	atomic_store(&s->head.position, sc->start);
-	s->tx.seen = s->rx.released_at = sc->start;
-	s->tx.intent_at = sc->start - 8;
-	now = sc;
-	for (uint32_t i = 1; i <= sc->before; i++) {
-		fill(i, sc->before_length);
-		NEED(put_locked(i, sc->before_length) == 0);
+	CHECK(marks >= old && marks <= old + new);
+	CHECK(!ended || marks == old + new);
+	CHECK_EQ(shell, shelled != 0);
+	if (!marks)
+		return;
+	if (newest.flags & AFU_RECORD_SHELL) {
+		CHECK(sc->takes || newest.flags >> 4 == shelled);
+		CHECK(!afu_ring_oob_pending(&ring, &s->rx));
+		return;
 	}
-}
-
-enum { CHILDS_ID = 100, LATER_ID = 200, LAST_ID = 300 };
-
-static void child_puts(void)
-{
-	put(CHILDS_ID, now->length);
-}
-
-static void child_takes(void)
-{
-	uint32_t id = 0, n = 0;
-
-	if (take(&id, &n) == 1) {
-		s->took_length = n;
-		s->took = id;
-	}
-}
-
-/* A child that stands before its first instruction; its pid. */
-static pid_t begin(int takes)
-{
-	pid_t pid;
-	int status;
-
-	fill(CHILDS_ID, now->length);
-	atomic_store(&s->done[takes], 0);
-	pid = tap_fork();
-	NEED(pid >= 0);
-	if (pid == 0) {
-		afu_thread_forked();
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-			_exit(77);
-		raise(SIGTRAP);
-		__asm__ volatile("int3" : : : "memory");
-		if (takes)
-			child_takes();
-		else
-			child_puts();
-		atomic_store(&s->done[takes], 1);
-		for (;;)
-			pause();
-	}
-	NEED(waitpid(pid, &status, 0) == pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		tap_skip("ptrace() is not allowed here");
-	NEED(WIFSTOPPED(status));
-	ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)PTRACE_O_EXITKILL);
-	NEED(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0);
-	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
-	return pid;
-}
-
-/* Up to n instructions; how many there were before the operation was over. */
-static unsigned int step(pid_t pid, int takes, unsigned int n, int *ended)
-{
-	unsigned int i;
-	int status;
-
-	for (i = 0; i < n && !atomic_load(&theirs->done[takes]); i++) {
-		NEED(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
-		NEED(waitpid(pid, &status, 0) == pid);
-		NEED(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
-	}
-	*ended = (int)atomic_load(&theirs->done[takes]);
-	return i;
-}
-
-/* To the end of the operation at full speed. */
-static void go_on(pid_t pid, int takes)
-{
-	NEED(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0);
-	while (!atomic_load(&theirs->done[takes]))
-		usleep(50);
-	tap_kill(pid);
-}
-
-/* Kills it; whether it held the lock. */
-static int end(pid_t pid, struct afu_lock *lock, int ended)
-{
-	int held = !ended && (atomic_load(&lock->word) & FUTEX_TID_MASK) == (uint32_t)pid;
-
-	tap_kill(pid);
-	return held;
-}
-
-/* Takes over from the dead: the lock says that it died if and only if it held it. */
-static void take_over(int held, int takes)
-{
-	struct afu_thread *th = afu_thread();
-	int got;
-
-	afu_thread_enter(th);
-	got = takes ? lock_rx() : lock_tx();
-	afu_lock_release(takes ? &s->rx_lock : &s->tx_lock, th);
-	afu_thread_leave(th);
-	CHECK_EQ(got, held);
-}
-
-/* All that is in the ring. */
-struct drained {
-	uint32_t id[RECORDS_MAX];
-	unsigned int n;
-};
-
-static void drain(struct drained *d)
-{
-	uint32_t id, n;
-
-	memset(d, 0, sizeof *d);
-	while (d->n < RECORDS_MAX && take(&id, &n) == 1) {
-		uint32_t expected = id == CHILDS_ID ? now->length : id < CHILDS_ID ? now->before_length : 40;
-		size_t wrong = 0;
-
-		CHECK_EQ(n, expected);
-		for (size_t i = 0; i < n && i < LENGTH_MAX; i++)
-			wrong += s->copy[i] != content(id, i);
-		CHECK_EQ(wrong, 0);
-		d->id[d->n++] = id;
-	}
-}
-
-static size_t not_zero(void)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < SMALL; i++)
-		n += s->small[i] != 0;
-	for (size_t i = 0; i < LARGE; i++)
-		n += s->large[i] != 0;
-	return n;
-}
-
-static void check_at_rest(void)
-{
-	CHECK_EQ(afu_ring_used(&ring, &s->tx), 0);
-	fill(LAST_ID, 40);
-	CHECK_EQ(put(LAST_ID, 40), 0);
-	/* a sum that ran ahead shows only now */
-	CHECK_EQ(afu_ring_used(&ring, &s->tx), charge_of(40));
-}
-
-/*
- * What comes out is 1, 2, ... before, perhaps without the first (taken), perhaps with
- * the child's, and then what was put later.
- */
-static void check_order(const struct drained *d, unsigned int first, int may_lack_first, int may_have_childs,
-			int must_have_childs, int later)
-{
-	unsigned int i = 0, id = first, has_childs;
-
-	if (may_lack_first && i < d->n && d->id[i] == first + 1)
-		id++;
-	else if (may_lack_first && now->before == first && (i == d->n || d->id[i] != first))
-		id++;
-	for (; id <= now->before; id++, i++)
-		CHECK(i < d->n && d->id[i] == id);
-	has_childs = i < d->n && d->id[i] == CHILDS_ID;
-	i += has_childs;
-	CHECK(has_childs ? may_have_childs : !must_have_childs);
-	if (later) {
-		CHECK(i < d->n && d->id[i] == LATER_ID);
-		i++;
-	}
-	CHECK_EQ(d->n, i);
-}
-
-static void put_later(void)
-{
-	fill(LATER_ID, 40);
-	CHECK_EQ(put(LATER_ID, 40), 0);
-}
-
-/* The charge of everything that is there, by looking ahead. */
-static uint64_t lying(unsigned int *records)
-{
-	struct afu_ring_record rec;
-	uint64_t sum = 0;
-
-	*records = 0;
-	for (int found = afu_ring_front(&ring, &s->rx, &rec); found == 1; found = afu_ring_next(&ring, &rec)) {
-		sum += charge_of(rec.length);
-		++*records;
-	}
-	return sum;
+	CHECK(!sc->takes || !ended);
+	NEED(afu_ring_find_oob(&ring, &s->rx, &pending) == 1);
+	CHECK_EQ(pending.at, newest.at);
+	CHECK_EQ(afu_ring_oob(&ring, &newest), AFU_OOB_PENDING);
 }
 
 /* What must hold once somebody has taken over from a child that was done or was not. */
@@ -353,14 +64,19 @@ static void check_left(const struct scenario *sc, int ended)
 {
 	struct drained d;
 	unsigned int records;
+	int consumes = sc->takes && !sc->oob;
 
 	CHECK_EQ(afu_ring_used(&ring, &s->tx), lying(&records));
+	if (sc->oob)
+		check_mark(sc, ended);
+	if (!sc->takes && ended)
+		CHECK_EQ(atomic_load(&s->tx.tail) >> 56, sc->to);
 	if (look_at_mark)
 		CHECK_EQ(s->mark.produced, atomic_load(&s->tx.tail));
 	put_later();
 	CHECK_EQ(afu_ring_used(&ring, &s->tx), lying(&records));
 	drain(&d);
-	check_order(&d, ended && sc->takes ? 2 : 1, sc->takes && !ended, !sc->takes, !sc->takes && ended, 1);
+	check_order(&d, ended && consumes ? 2 : 1, consumes && !ended, !sc->takes, !sc->takes && ended, 1);
 	check_at_rest();
 	drain(&d);
 	CHECK(d.n == 1 && d.id[0] == LAST_ID);
@@ -399,8 +115,15 @@ static int mark_dead(pid_t pid, struct afu_lock *lock, struct afu_lock *childs)
 	return 1;
 }
 
+static void copy_all(void)
+{
+	*copy = *theirs;
+	memcpy(copy_huge, their_huge, WINDOW);
+	memcpy(copy_huge + HUGE - WINDOW, their_huge + HUGE - WINDOW, WINDOW);
+}
+
 /* Death after every instruction, each on a copy.  How many there are. */
-static unsigned int die_in_copies(const struct scenario *sc)
+static unsigned int die_in_copies(const struct scenario *sc, int take_first)
 {
 	unsigned int k, failures = tap_failures();
 	int ended = 0, held;
@@ -408,19 +131,23 @@ static unsigned int die_in_copies(const struct scenario *sc)
 
 	prepare(sc);
 	pid = begin(sc->takes);
-	for (k = 0; k < STEPS_MAX && !ended && tap_failures() < failures + 4; k++) {
+	for (k = 0; k < (sc->steps ? sc->steps : STEPS_MAX) && !ended && tap_failures() < failures + 4; k++) {
 		unsigned int so_far = tap_failures();
 
 		step(pid, sc->takes, 1, &ended);
-		*copy = *theirs;
+		copy_all();
 		use(copy);
+		/* the byte is taken from beside the dead producer, before anybody repairs anything */
+		shelled = take_first ? take_mark() : 0;
 		held = mark_dead(pid, sc->takes ? &s->rx_lock : &s->tx_lock,
 				 sc->takes ? &theirs->rx_lock : &theirs->tx_lock);
 		take_over(held, sc->takes);
 		check_left(sc, ended);
 		if (tap_failures() != so_far)
-			tap_note("%s: dead after %u instructions, lock %s", sc->name, k + 1, held ? "held" : "free");
+			tap_note("%s: dead after %u instructions, lock %s", sc->name, k + 1,
+				 held ? "held" : "free");
 		use(theirs);
+		shelled = 0;
 	}
 	tap_kill(pid);
 	return k;
@@ -442,55 +169,90 @@ static unsigned int instructions(const struct scenario *sc)
 
 static void die_everywhere(const struct scenario *sc)
 {
-	unsigned int n = die_in_copies(sc), kills = 0, failures = tap_failures();
+	unsigned int kills = 0, failures = tap_failures(), n;
 
+	if (sc->oob && !sc->takes)
+		die_in_copies(sc, 1);
+	n = die_in_copies(sc, 0);
 	for (unsigned int k = 0; k <= n && tap_failures() == failures; k += 1 + n / KILLS, kills++)
 		die_at(sc, k);
+	if (!sc->steps)
+		CHECK_EQ(pages_touched(their_huge) + pages_touched(copy_huge), 0);
 	tap_note("%s: dead after each of %u instructions, %u times for real", sc->name, n, kills);
 }
 
 #define IN_LARGE (UINT64_C(1) << 56)
+#define IN_HUGE (UINT64_C(2) << 56)
 
 static const struct scenario plain[] = {
-	{ "put, first record", 0, 0, 0, 20, 0 },
-	{ "put, others before", SMALL * 3 + 8, 3, 50, 20, 0 },
-	{ "put of nothing", 8, 1, 0, 0, 0 },
-	{ "put round the end", SMALL - 16, 0, 0, 300, 0 },
-	{ "put round the end, others before", SMALL - 80, 2, 20, 100, 0 },
-	{ "put in the large area", IN_LARGE | 8, 2, 100, 65, 0 },
-	{ "put round the end of the large area", IN_LARGE | (LARGE - 24), 0, 0, 65, 0 },
-	{ "put of the same extent as the one before", 8, 1, 20, 24, 0 },
+	{"put, first record", .length = 20},
+	{"put, others before", SMALL * 3 + 8, 3, 50, 20, .words = 1},
+	{"put of nothing", 8, 1, .words = 0},
+	{"put of words alone", 8, 1, 0, 0, .words = 3},
+	{"put round the end", SMALL - 16, .length = 300},
+	{"put round the end, others before", SMALL - 80, 2, 20, .length = 100},
+	{"put of words round the end", SMALL - 24, .length = 40, .words = 3},
+	{"put in the large area", IN_LARGE | 8, 2, 100, 65, .to = 1},
+	{"put round the end of the large area", IN_LARGE | (LARGE - 24), .length = 65, .words = 2, .to = 1},
+	{"put in the huge area", IN_HUGE | 8, 2, 100, 65, .words = 1, .to = 2},
+	{"put round the end of the huge area", IN_HUGE | (HUGE - 24), .length = 65, .to = 2},
+	{"put of the same extent as the one before", 8, 1, 20, 20, .words = 1},
+	{"put of the same extent, in the next lap", SMALL - 40, 1, 20, 20, .words = 1},
 };
 
 static const struct scenario switches[] = {
-	{ "put that switches, full", 0, 15, 120, 80, 0 },
-	{ "put that switches, empty", SMALL * 5, 0, 0, SMALL - 15, 0 },
-	{ "put that switches, at the end", SMALL - 8, 14, 120, 200, 0 },
+	{"put that switches, full", 0, 14, 120, 80, .to = 1},
+	{"put that switches, empty", SMALL * 5, .length = SMALL - 15, .to = 1},
+	{"put that switches, empty, words", SMALL * 5, .length = SMALL - 39, .words = 3, .to = 1},
+	{"put that switches, at the end", SMALL - 8, 13, 120, 208, .words = 2, .to = 1},
+	{"put that switches to the huge area", IN_LARGE, 8, 32700, 340, .to = 2},
+	{"put that switches to the huge area, at the end", IN_LARGE | (LARGE - 8), 8, 32700, 400, .words = 1,
+	 .to = 2},
+	{"put that switches twice", 40, 2, 30, LARGE, .words = 1, .to = 2, .steps = 1500},
+	{"put that switches twice, at the end", SMALL - 8, .length = LARGE - 15, .to = 2, .steps = 1500},
 };
 
 static const struct scenario takes[] = {
-	{ "take the only one", 0, 1, 30, 0, 1 },
-	{ "take the first", SMALL * 7 + 24, 3, 30, 0, 1 },
-	{ "take nothing", 40, 0, 0, 0, 1 },
-	{ "take round the end", SMALL - 48, 2, 100, 0, 1 },
-	{ "take in the large area", IN_LARGE | 64, 2, 30, 0, 1 },
-	{ "take round the end of the large area", IN_LARGE | (LARGE - 48), 2, 100, 0, 1 },
+	{"take the only one", 0, 1, 30, .takes = 1},
+	{"take the first", SMALL * 7 + 24, 3, 30, .takes = 1},
+	{"take nothing", 40, .takes = 1},
+	{"take round the end", SMALL - 48, 2, 100, .takes = 1},
+	{"take in the large area", IN_LARGE | 64, 2, 30, .takes = 1},
+	{"take round the end of the large area", IN_LARGE | (LARGE - 48), 2, 100, .takes = 1},
+	{"take in the huge area", IN_HUGE | 64, 2, 30, .takes = 1},
+	{"take round the end of the huge area", IN_HUGE | (HUGE - 48), 2, 100, .takes = 1},
 };
 
 static const struct scenario through[] = {
-	{ "take the first behind the switch", 8, 1, SMALL - 15, 0, 1 },
+	{"take the first behind the switch", 8, 1, SMALL - 15, .takes = 1},
+	{"take the first behind the second switch", IN_LARGE | 8, 1, LARGE - 15, .takes = 1, .steps = 1500},
+	{"take the first behind both switches", 8, 1, LARGE - 15, .takes = 1, .steps = 1500},
 };
 
 static const struct scenario bulk[] = {
-	{ "put 1,800 bytes", SMALL - 1000, 0, 0, 1800, 0 },
-	{ "take 1,800 bytes", SMALL - 1000, 1, 1800, 0, 1 },
+	{"put 1,800 bytes", SMALL - 1000, .length = 1800},
+	{"take 1,800 bytes", SMALL - 1000, 1, 1800, .takes = 1},
+};
+
+static const struct scenario marks[] = {
+	{"put of the first mark", 8, .length = 1, .oob = 1},
+	{"put of a second mark", SMALL - 40, 1, 1, 1, .words = 1, .oob = 1},
+	{"put of a mark, others before", IN_LARGE | (LARGE - 24), 4, 1, 1, .to = 1, .oob = 1},
+	{"put of a mark that switches", 0, 13, 136, 1, .words = 3, .to = 1, .oob = 1},
+	{"put of a mark in the huge area", IN_HUGE | (HUGE - 40), 2, 1, 1, .words = 2, .to = 2, .oob = 1},
+	{"take of the mark", SMALL - 24, 2, 1, .takes = 1, .oob = 1},
+	{"take of the mark in the huge area", IN_HUGE | (HUGE - 40), 3, 1, .takes = 1, .oob = 1},
 };
 
 static void set_up(void)
 {
 	theirs = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	copy = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	NEED(theirs != MAP_FAILED && copy != MAP_FAILED);
+	their_huge = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	copy_huge = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	NEED(theirs != MAP_FAILED && copy != MAP_FAILED && their_huge != MAP_FAILED &&
+	     copy_huge != MAP_FAILED);
+	(void)madvise(copy_huge, HUGE, MADV_NOHUGEPAGE);
 	use(theirs);
 	afu_thread();
 }
@@ -498,7 +260,7 @@ static void set_up(void)
 #define EVERYWHERE(list)                                                                                     \
 	do {                                                                                                 \
 		set_up();                                                                                    \
-		for (size_t i = 0; i < sizeof(list) / sizeof *(list); i++)             \
+		for (size_t i = 0; i < sizeof(list) / sizeof *(list); i++)                                   \
 			die_everywhere(&(list)[i]);                                                          \
 	} while (0)
 
@@ -527,10 +289,15 @@ static void die_in_bulk(void)
 	EVERYWHERE(bulk);
 }
 
+static void die_at_mark(void)
+{
+	EVERYWHERE(marks);
+}
+
 /* Edge-triggered readers look at the mark: it has moved with every record that is there. */
 static void die_before_mark(void)
 {
-	static const struct scenario one = { "put", 8, 1, 30, 30, 0 };
+	static const struct scenario one = {"put", 8, 1, 30, .length = 30};
 
 	look_at_mark = 1;
 	set_up();
@@ -556,7 +323,8 @@ static void die_in_recovery(const struct scenario *sc)
 		pid = begin(sc->takes);
 		step(pid, sc->takes, m, &ended);
 		held = end(pid, sc->takes ? &s->rx_lock : &s->tx_lock, ended);
-		again = !held && (atomic_load(sc->takes ? &s->rx_lock.word : &s->tx_lock.word) & FUTEX_OWNER_DIED);
+		again = !held &&
+			(atomic_load(sc->takes ? &s->rx_lock.word : &s->tx_lock.word) & FUTEX_OWNER_DIED);
 		take_over(held || again, sc->takes);
 		CHECK_EQ(afu_ring_used(&ring, &s->tx), lying(&records));
 		drain(&d);
@@ -647,10 +415,12 @@ static void pair(const struct scenario *sc, unsigned int a, unsigned int b, int 
 static void pairs(int consumer_dies)
 {
 	static const struct scenario mixed[] = {
-		{ "pair, empty", 8, 0, 0, 40, 0 },
-		{ "pair, one before", SMALL * 9 - 56, 1, 40, 40, 0 },
-		{ "pair, nearly full", SMALL * 9, 15, 120, 60, 0 },
-		{ "pair, in the large area", IN_LARGE | (LARGE - 56), 1, 40, 40, 0 },
+		{"pair, empty", 8, .length = 40},
+		{"pair, one before", SMALL * 9 - 56, 1, 40, .length = 40},
+		{"pair, nearly full", SMALL * 9, 14, 120, 60, .words = 1},
+		{"pair, in the large area", IN_LARGE | (LARGE - 56), 1, 40, .length = 40},
+		{"pair, the large area nearly full", IN_LARGE, 8, 32700, .length = 340},
+		{"pair, in the huge area", IN_HUGE | (HUGE - 56), 1, 40, 40, .words = 2},
 	};
 
 	set_up();
@@ -679,16 +449,17 @@ static void consumer_dies(void)
 }
 
 static const struct tap_case cases[] = {
-	{ "the producer dies in a put", die_in_put },
-	{ "the producer dies in a put that switches", die_in_switch },
-	{ "the consumer dies in a take", die_in_take },
-	{ "the consumer dies as it follows a switch", die_behind_switch },
-	{ "either dies in a long record", die_in_bulk },
-	{ "a record that is there after a death has moved the mark", die_before_mark },
-	{ "the next producer dies too", die_twice_in_put },
-	{ "the next consumer dies too", die_twice_in_take },
-	{ "the producer dies while the consumer is in the middle of a take", producer_dies },
-	{ "the consumer dies while the producer is in the middle of a put", consumer_dies },
+	{"the producer dies in a put", die_in_put},
+	{"the producer dies in a put that switches", die_in_switch},
+	{"the consumer dies in a take", die_in_take},
+	{"the consumer dies as it follows a switch", die_behind_switch},
+	{"either dies at the out-of-band mark", die_at_mark},
+	{"either dies in a long record", die_in_bulk},
+	{"a record that is there after a death has moved the mark", die_before_mark},
+	{"the next producer dies too", die_twice_in_put},
+	{"the next consumer dies too", die_twice_in_take},
+	{"the producer dies while the consumer is in the middle of a take", producer_dies},
+	{"the consumer dies while the producer is in the middle of a put", consumer_dies},
 };
 
 int main(int argc, char **argv)
