@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/sys.h"
+#include "channel/waiter.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ static void hang_up(struct afu_broker *b, struct conn *conn, unsigned int side, 
 		atomic_fetch_or(&ch->side[side].flags, AFU_SIDE_CLOSED | AFU_SIDE_RSHUT | AFU_SIDE_WSHUT);
 		atomic_fetch_or(&other->flags, AFU_SIDE_RSHUT | AFU_SIDE_WSHUT);
 		afu_kick(other);
+		afu_signal(other, AFU_EVENT_HUP);
 		afu_channel_unmap(ch, 0);
 	}
 	conn->end[side] = NULL;

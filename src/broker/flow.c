@@ -10,6 +10,7 @@
 #include "broker/state.h"
 
 #include "base/memory.h"
+#include "channel/waiter.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -252,6 +253,7 @@ static enum afu_cause open_flow(struct afu_broker *b, struct bsock *from, struct
 	DL_APPEND2(to->in, f, in_prev, in_next);
 	/* the receiver's holders know of the flow before anything can be sent through it */
 	afu_store_state(to);
+	afu_store_signals(to, f->memory);
 	afu_rouse(&to->events->side[0]);
 	if (from != to)
 		afu_store_state(from);
@@ -324,6 +326,7 @@ static void give_up_peer(struct afu_broker *b, struct bsock *s, int unread)
 	if (unread && peer && peer->peer_id == s->id && peer != s) {
 		afu_store_error(peer, ECONNRESET);
 		afu_kick(&peer->events->side[0]);
+		afu_signal(&peer->events->side[0], AFU_EVENT_ERR);
 	}
 	s->peer_flow = NULL;
 	s->peer_id = 0;
@@ -353,7 +356,7 @@ enum afu_cause afu_flow_connect(struct call *c)
 	afu_store_state(s);
 	retell(s);
 	if (before && before != to->id)
-		afu_nudge(&s->events->side[0]);
+		afu_relieve(&s->events->side[0]);
 	c->reply->arg[0] = s->state;
 	c->reply->arg[1] = f->id;
 	c->reply->arg[2] = before && before != to->id;
@@ -374,7 +377,7 @@ enum afu_cause afu_flow_disconnect(struct call *c)
 	give_up_peer(c->b, s, (c->req->arg[0] & AFU_CONNECT_UNREAD) != 0);
 	afu_store_state(s);
 	retell(s);
-	afu_nudge(&s->events->side[0]);
+	afu_relieve(&s->events->side[0]);
 	return AFU_CAUSE_NONE;
 }
 
@@ -476,14 +479,14 @@ void afu_flow_kick(struct bsock *s)
 	{
 		if (afu_channel_map(f->memory, 0, &ch) < 0)
 			continue;
-		afu_wake(&ch->side[RECEIVER], AFU_IN);
+		afu_nudge(&ch->side[RECEIVER], AFU_IN);
 		afu_channel_unmap(ch, 0);
 	}
 	DL_FOREACH2(s->in, f, in_next)
 	{
 		if (afu_channel_map(f->memory, 0, &ch) < 0)
 			continue;
-		afu_wake(&ch->side[SENDER], AFU_OUT);
+		afu_nudge(&ch->side[SENDER], AFU_OUT);
 		afu_channel_unmap(ch, 0);
 	}
 }

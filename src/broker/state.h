@@ -230,6 +230,8 @@ int afu_store_slot(struct bsock *s, unsigned int role, unsigned int slot);
 uint32_t afu_store_wants(const struct bsock *s);
 /* Notes the options that an accepting socket has from its listener. */
 void afu_store_inherit(struct bsock *s, const struct bsock *listener);
+/* Enters the bell of the receiver's signals into a new flow. */
+void afu_store_signals(const struct bsock *to, int memory);
 /* A channel's memory with its header; negative errno. */
 int afu_store_channel(uint64_t id, int listener);
 /* wants_*: AFU_WANTS_* of the two sides. */

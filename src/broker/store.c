@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/memory.h"
+#include "channel/waiter.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -204,6 +205,20 @@ uint32_t afu_store_wants(const struct bsock *s)
 	    pread(s->memory, &wants, sizeof wants, offsetof(struct afu_endpoint, wants)) != (ssize_t)sizeof wants)
 		wants = 0;
 	return wants & (AFU_WANTS_IDENTITY | AFU_WANTS_TIME | AFU_WANTS_NO_RIGHTS);
+}
+
+void afu_store_signals(const struct bsock *to, int memory)
+{
+	uint64_t waiter = 0;
+	struct afu_channel *ch;
+
+	if (to->memory < 0 || pread(to->memory, &waiter, sizeof waiter,
+				    offsetof(struct afu_endpoint, signaller)) != (ssize_t)sizeof waiter)
+		return;
+	if (waiter && afu_channel_map(memory, 0, &ch) == 0) {
+		afu_watch(&ch->side[1], waiter, AFU_WATCH_IN);
+		afu_channel_unmap(ch, 0);
+	}
 }
 
 int afu_store_channel(uint64_t id, int listener)

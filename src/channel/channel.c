@@ -56,7 +56,7 @@ int afu_alive_lost(void)
 	return word == 0 || (word & FUTEX_OWNER_DIED);
 }
 
-static void ring_watchers(struct afu_side *side)
+static void ring_watchers(struct afu_side *side, uint32_t events)
 {
 	int unreached = 0;
 
@@ -64,7 +64,7 @@ static void ring_watchers(struct afu_side *side)
 		uint64_t id = atomic_load_explicit(&side->watcher[i], memory_order_acquire);
 
 		/* acquire: pairs with the release in afu_watch() */
-		int err = id ? afu_waiter_notify(id) : 0;
+		int err = id ? afu_waiter_notify(id, events) : 0;
 
 		if (err == -ESRCH)
 			atomic_compare_exchange_strong(&side->watcher[i], &id, 0);
@@ -76,7 +76,8 @@ static void ring_watchers(struct afu_side *side)
 		afu_watch_overflow(side);
 }
 
-void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
+/* events: what those who asked for signals are told. */
+static void wake(struct afu_side *side, uint64_t want, uint32_t bits, uint32_t events)
 {
 	uint64_t clear = 0;
 
@@ -87,7 +88,7 @@ void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
 		clear = bits;
 	}
 	if (want & (uint64_t)bits << 2) {
-		ring_watchers(side);
+		ring_watchers(side, events);
 		if (bits & AFU_OUT)
 			clear |= AFU_WATCH_OUT;
 	}
@@ -95,12 +96,32 @@ void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
 		atomic_compare_exchange_strong(&side->want, &want, want & ~clear);
 }
 
+void afu_wake_slow(struct afu_side *side, uint64_t want, uint32_t bits)
+{
+	wake(side, want, bits, bits);
+}
+
+void afu_nudge(struct afu_side *side, uint32_t bits)
+{
+	uint64_t want;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	want = atomic_load_explicit(&side->want, memory_order_relaxed); /* ordered by the fence */
+	if (want & (bits | bits << 2))
+		wake(side, want, bits, 0);
+}
+
 void afu_rouse(struct afu_side *side)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	atomic_fetch_add(&side->seq, 1);
 	afu_futex_wake(&side->seq, INT32_MAX, 1);
-	ring_watchers(side);
+	ring_watchers(side, 0);
+}
+
+void afu_signal(struct afu_side *side, uint32_t events)
+{
+	ring_watchers(side, events);
 }
 
 void afu_kick(struct afu_side *side)
@@ -109,7 +130,7 @@ void afu_kick(struct afu_side *side)
 	afu_rouse(side);
 }
 
-void afu_nudge(struct afu_side *side)
+void afu_relieve(struct afu_side *side)
 {
 	atomic_fetch_add(&side->rooms, 1);
 	afu_rouse(side);

@@ -155,11 +155,16 @@ static inline void afu_wake(struct afu_side *side, uint32_t bits)
 		afu_wake_slow(side, want, bits);
 }
 
+/* The same for those who wait only: nothing has become true, they are to look again. */
+void afu_nudge(struct afu_side *side, uint32_t bits);
+
 void afu_kick(struct afu_side *side);
 /* The same without an event: they look, and find what they find. */
 void afu_rouse(struct afu_side *side);
 /* The same for an event of the class OUT alone: room. */
-void afu_nudge(struct afu_side *side);
+void afu_relieve(struct afu_side *side);
+/* Rings for AFU_EVENT_*, for those who asked for signals; sleepers are woken by the others. */
+void afu_signal(struct afu_side *side, uint32_t events);
 
 /* Tells the peer which processor this side runs on. */
 static inline void afu_publish_cpu(struct afu_side *own)

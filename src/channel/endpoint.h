@@ -98,6 +98,7 @@ struct afu_endpoint {
 	_Atomic uint32_t kicks;            /* (a) counts shutdowns while there is no channel, for edge triggers */
 	_Atomic uint32_t names;            /* (b) counts changes of the names that this socket is shown */
 	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */
+	_Atomic uint64_t signaller[2];     /* (a) waiters whose bells are signals: O_ASYNC, SIGURG; or 0 */
 	uint64_t parcels;                  /* (a) numbers what was parked, under tx_lock */
 	struct afu_endpoint_options opt;
 };

@@ -151,6 +151,7 @@ struct afu_waiter *afu_waiter_get(void)
 
 		w->id = (uint64_t)own.process << 32 | (uint64_t)(w - own.waiters) << 16 | gen;
 		atomic_store(&w->word->asleep, 0);
+		atomic_store(&w->word->signals, 0);
 		atomic_store(&w->word->generation, gen);
 		afu_waiter_drain(w);
 	}
@@ -166,6 +167,10 @@ void afu_waiter_put(struct afu_waiter *w)
 	afu_thread_enter(th);
 	afu_plock_acquire(&own.lock);
 	atomic_store(&w->word->generation, (atomic_load(&w->word->generation) + 1) & 0xffff);
+	if (atomic_load(&w->word->signals)) {
+		atomic_store(&w->word->signals, 0);
+		afu_sys(SYS_fcntl, w->bell_read, F_SETFL, O_NONBLOCK);
+	}
 	w->next_free = own.free;
 	own.free = w;
 	afu_plock_release(&own.lock);
@@ -180,7 +185,7 @@ void afu_waiter_drain(const struct afu_waiter *w)
 }
 
 /* Before RWF_NOSIGNAL (Linux 6.18): SIGPIPE is blocked meanwhile and taken away. */
-static int ring_masked(int fd)
+static int ring_masked(int fd, const char *byte)
 {
 	uint64_t sigpipe = UINT64_C(1) << (SIGPIPE - 1), old, pending = 0;
 	struct timespec none = { 0, 0 };
@@ -188,17 +193,39 @@ static int ring_masked(int fd)
 
 	afu_sys(SYS_rt_sigpending, &pending, sizeof pending);
 	afu_sys(SYS_rt_sigprocmask, SIG_BLOCK, &sigpipe, &old, sizeof old);
-	err = afu_sys(SYS_write, fd, "", 1);
+	err = afu_sys(SYS_write, fd, byte, 1);
 	if (err == -EPIPE && !(pending & sigpipe))
 		afu_sys(SYS_rt_sigtimedwait, &sigpipe, 0, &none, sizeof sigpipe);
 	afu_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
 	return (int)err;
 }
 
-int afu_bell_ring(int fd)
+int afu_waiter_signal(struct afu_waiter *w, const struct f_owner_ex *owner, int signal, uint32_t events)
+{
+	long err = afu_sys(SYS_fcntl, w->bell_read, F_SETOWN_EX, owner);
+
+	if (!err)
+		err = afu_sys(SYS_fcntl, w->bell_read, F_SETSIG, signal);
+	if (!err)
+		err = afu_sys(SYS_fcntl, w->bell_read, F_SETFL, O_NONBLOCK | O_ASYNC);
+	if (!err)
+		atomic_store(&w->word->signals, events);
+	return (int)err;
+}
+
+uint32_t afu_bell_take(int bell_read)
+{
+	unsigned char event = 0;
+
+	afu_sys(SYS_read, bell_read, &event, 1);
+	return event;
+}
+
+static int ring_as(int fd, uint32_t event)
 {
 	static _Atomic int old_kernel;
-	struct iovec iov = { (void *)(uintptr_t) "", 1 };
+	char byte = (char)event;
+	struct iovec iov = { &byte, 1 };
 	long err;
 
 	if (!atomic_load_explicit(&old_kernel, memory_order_relaxed)) {
@@ -208,8 +235,13 @@ int afu_bell_ring(int fd)
 			return err < 0 ? (int)err : 0;
 		atomic_store_explicit(&old_kernel, 1, memory_order_relaxed);
 	}
-	err = ring_masked(fd);
+	err = ring_masked(fd, &byte);
 	return err < 0 ? (int)err : 0;
+}
+
+int afu_bell_ring(int fd)
+{
+	return ring_as(fd, 0);
 }
 
 /* The status page of a process, mapped once. */
@@ -391,17 +423,24 @@ void afu_waiters_ring_all(void)
 	}
 }
 
-/* Rings it if it is asleep and still the waiter that is meant. */
-static int ring_known(const struct bell *b, uint64_t id)
+/* Rings a bell as far as its word asks for it. */
+static int ring_asked(const struct afu_waiter_word *word, int fd, uint32_t events)
+{
+	if (atomic_load(&word->asleep))
+		return afu_bell_ring(fd);
+	events &= atomic_load(&word->signals);
+	return __builtin_expect(events != 0, 0) ? ring_as(fd, events) : 0;
+}
+
+/* The same if it is still the waiter that is meant. */
+static int ring_known(const struct bell *b, uint64_t id, uint32_t events)
 {
 	if (atomic_load(&b->word->generation) != (id & 0xffff))
 		return -ESRCH;
-	if (atomic_load(&b->word->asleep) && afu_bell_ring(b->fd) == -EPIPE)
-		return -ESRCH;
-	return 0;
+	return ring_asked(b->word, b->fd, events) == -EPIPE ? -ESRCH : 0;
 }
 
-static int notify_other(struct afu_thread *th, uint64_t id)
+static int notify_other(struct afu_thread *th, uint64_t id, uint32_t events)
 {
 	struct bell *_Atomic *slot = &others.recent[(id ^ id >> 16 ^ id >> 32) & (DIRECTORY - 1)];
 	struct waste waste = { NULL, NULL };
@@ -413,7 +452,7 @@ static int notify_other(struct afu_thread *th, uint64_t id)
 	atomic_signal_fence(memory_order_seq_cst);
 	b = atomic_load_explicit(slot, memory_order_acquire); /* pairs with the release below */
 	if (__builtin_expect(b && atomic_load_explicit(&b->id, memory_order_relaxed) == id, 1)) {
-		err = ring_known(b, id);
+		err = ring_known(b, id, events);
 		atomic_store_explicit(&th->bell_hazard, NULL, memory_order_release);
 		return err;
 	}
@@ -421,7 +460,7 @@ static int notify_other(struct afu_thread *th, uint64_t id)
 	afu_plock_acquire(&others.lock);
 	err = fetch_locked(id, &b, &waste);
 	if (!err) {
-		err = ring_known(b, id);
+		err = ring_known(b, id, events);
 		atomic_store_explicit(slot, b, memory_order_release);
 	}
 	afu_plock_release(&others.lock);
@@ -429,7 +468,7 @@ static int notify_other(struct afu_thread *th, uint64_t id)
 	return err;
 }
 
-int afu_waiter_notify(uint64_t id)
+int afu_waiter_notify(uint64_t id, uint32_t events)
 {
 	struct afu_thread *th;
 	int err;
@@ -439,13 +478,12 @@ int afu_waiter_notify(uint64_t id)
 
 		if (!afu_waiter_own(id))
 			return -ESRCH;
-		if (atomic_load(&own.words[index].asleep))
-			afu_bell_ring(own.waiters[index].bell_write);
+		ring_asked(&own.words[index], own.waiters[index].bell_write, events);
 		return 0;
 	}
 	th = afu_thread();
 	afu_thread_enter(th);
-	err = notify_other(th, id);
+	err = notify_other(th, id, events);
 	afu_thread_leave(th);
 	return err;
 }

@@ -13,10 +13,16 @@
  * A bell carries hints only.  A full pipe is a wake-up already.  Who drains a
  * bell looks at everything afterwards, and rings it again if it leaves something
  * ready behind.
+ *
+ * A bell may also be a signal's: nobody sleeps on it, but the kernel sends its owner a
+ * signal for each byte that is written, with the permissions of whoever asked for it.
+ * Its word says for which events it is rung, and the byte says which one it was.
  */
 #ifndef AFU_CHANNEL_WAITER_H
 #define AFU_CHANNEL_WAITER_H
 
+#include <assert.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -25,7 +31,18 @@
 struct afu_waiter_word {
 	_Atomic uint32_t asleep; /* (p) its process only: how many threads sleep on it */
 	_Atomic uint32_t generation;
-	uint8_t pad[56];
+	_Atomic uint32_t signals; /* (p) AFU_EVENT_*: nobody sleeps, the bell is rung for each of these */
+	uint8_t pad[52];
+};
+static_assert(sizeof(struct afu_waiter_word) == 64, "one cache line");
+
+/* What happened to a side. */
+enum {
+	AFU_EVENT_IN = 1,  /* the same as AFU_IN: something to receive */
+	AFU_EVENT_OUT = 2, /* the same as AFU_OUT: room again */
+	AFU_EVENT_HUP = 4, /* the peer closed, or shut both directions in one call */
+	AFU_EVENT_URG = 8, /* out-of-band data */
+	AFU_EVENT_ERR = 16,
 };
 
 struct afu_waiter {
@@ -61,14 +78,22 @@ void afu_waiter_put(struct afu_waiter *w);
 /* Empties the bell. */
 void afu_waiter_drain(const struct afu_waiter *w);
 
+/*
+ * Makes it a signal's, as fcntl(2) has it for the token: the owner, the signal.  Until it is
+ * put back.  0 or negative errno.
+ */
+int afu_waiter_signal(struct afu_waiter *w, const struct f_owner_ex *owner, int signal, uint32_t events);
+/* Takes one ring of a signal's bell: the event; 0 if there is none left. */
+uint32_t afu_bell_take(int bell_read);
+
 /* Writes to a bell; never blocks, never raises SIGPIPE.  -EPIPE: nobody reads it any more. */
 int afu_bell_ring(int bell_write);
 
 /*
- * Rings the waiter's bell if it is asleep.  0; -ESRCH: there is no such waiter any more;
+ * Rings the waiter's bell if it is asleep, or if it is a signal's for one of the events, which may be 0.  0; -ESRCH: there is no such waiter any more;
  * -EAGAIN: its bell can't be had (no descriptor), so somebody else has to ring.
  */
-int afu_waiter_notify(uint64_t id);
+int afu_waiter_notify(uint64_t id, uint32_t events);
 
 /* A process is gone: what is known of its bells goes too.  For the broker. */
 void afu_waiters_forget(uint32_t process);
@@ -80,7 +105,7 @@ void afu_waiters_ring_all(void);
 int afu_waiter_own(uint64_t id);
 
 struct afu_side;
-/* Enters the waiter among the watchers of its own side; wanted: AFU_WATCH_IN, AFU_WATCH_OUT. */
+/* Enters the waiter among the watchers of its own side; wanted: AFU_WATCH_IN, AFU_WATCH_OUT; 0: kicks only. */
 void afu_watch(struct afu_side *own, uint64_t id, uint32_t wanted);
 void afu_unwatch(struct afu_side *own, uint64_t id);
 

@@ -320,14 +320,14 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 
 		/* once admitted, the kernel has made a buffer, and to free it is an event */
 		if (__builtin_expect(n < 0 && n != AGAIN && c.admitted, 0))
-			afu_nudge(s->own);
+			afu_relieve(s->own);
 		if (__builtin_expect(n == AGAIN && !used++, 0))
 			afu_view_get(s);
 		afu_view_leave(th);
 		if (n == AGAIN) {
 			n = beyond(&c, s, th, flow, why);
 			if (n < 0 && n != AGAIN && c.admitted)
-				afu_nudge(s->own);
+				afu_relieve(s->own);
 		}
 		if (n == AGAIN) {
 			err = afu_view_reenter(th, s);

@@ -5,6 +5,7 @@
  */
 #include "afunix/afunix.h"
 #include "base/cause.h"
+#include "library/async.h"
 #include "library/domain.h"
 #include "library/epoll.h"
 #include "library/inode.h"
@@ -146,6 +147,12 @@ int afunix_close_range(unsigned int first, unsigned int last, int flags)
 	return 0;
 }
 
+/* Whether the owner's signals may have changed. */
+static int changes_owner(int cmd)
+{
+	return cmd == F_SETOWN || cmd == F_SETOWN_EX || cmd == F_SETSIG;
+}
+
 static int set_status(struct afu_sock *s, int flags)
 {
 	if (flags & O_DIRECT)
@@ -169,9 +176,9 @@ int afunix_fcntl(int fd, int cmd, ...)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_sock *s;
+	int err, async = 0;
 	long arg, ret;
 	va_list ap;
-	int err;
 
 	va_start(ap, cmd);
 	arg = va_arg(ap, long);
@@ -190,17 +197,23 @@ int afunix_fcntl(int fd, int cmd, ...)
 		s = afu_view_enter(th, fd, &err);
 		if (!s)
 			return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
-		if (cmd == F_GETFL)
-			ret = O_RDWR | (long)atomic_load(&s->ep->status_flags);
-		else
+		ret = O_RDWR | (long)atomic_load(&s->ep->status_flags);
+		if (cmd == F_SETFL) {
+			async = ((int)ret ^ (int)arg) & O_ASYNC;
 			ret = set_status(s, (int)arg);
+		}
 		afu_view_leave(th);
+		if (async && !ret)
+			afu_async_refresh(fd);
 		return (int)afu_return(ret);
 	case F_ADD_SEALS:
 	case F_GET_SEALS:
 		return (int)afu_return(-EINVAL);
 	default:
-		return (int)afu_return(afu_sys(SYS_fcntl, fd, cmd, arg));
+		ret = afu_sys(SYS_fcntl, fd, cmd, arg);
+		if (!ret && changes_owner(cmd))
+			afu_async_refresh(fd);
+		return (int)afu_return(ret);
 	}
 }
 
@@ -226,12 +239,16 @@ static int give(int value, int *user)
 static int ioctl_owner(int fd, unsigned long request, int *user)
 {
 	int owner;
+	long err;
 
 	if (request == FIOGETOWN || request == SIOCGPGRP)
 		return give(get_owner(fd), user);
 	if (afu_copy(&owner, user, sizeof owner))
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
-	return (int)afu_sys(SYS_fcntl, fd, F_SETOWN, owner);
+	err = afu_sys(SYS_fcntl, fd, F_SETOWN, owner);
+	if (!err)
+		afu_async_refresh(fd);
+	return (int)err;
 }
 
 static long ioctl_ours(struct afu_sock *s, struct afu_thread *th, unsigned long request, void *arg)
@@ -293,6 +310,8 @@ int afunix_ioctl(int fd, unsigned long request, ...)
 		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
 	ret = ioctl_ours(s, th, request, arg);
 	afu_view_leave(th);
+	if (request == FIOASYNC && !ret)
+		afu_async_refresh(fd);
 	if (ret == 1)
 		ret = request >= SIOCGIFNAME && request <= 0x89ff && request != SIOCGSTAMP && request != SIOCGSTAMPNS
 			      ? ioctl_interface(request, arg)

@@ -227,7 +227,7 @@ void afu_epoll_rearm(struct afu_sock *s)
 			continue;
 		if (!afu_sock_stale(s))
 			afu_sock_watch(s, e->ep->waiter->id, e->events);
-		afu_waiter_notify(e->ep->waiter->id);
+		afu_waiter_notify(e->ep->waiter->id, 0);
 	}
 	afu_plock_release(&structure);
 	afu_thread_leave(th);
@@ -442,7 +442,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	if (ep->waiter) {
 		if (!afu_sock_stale(s))
 			afu_sock_watch(s, ep->waiter->id, e->events);
-		afu_waiter_notify(ep->waiter->id);
+		afu_waiter_notify(ep->waiter->id, 0);
 	}
 	return 0;
 }
@@ -480,7 +480,7 @@ static int control_kernel(struct afu_epoll *ep, int epfd, int op, int fd, struct
 		nest(ep, afu_fd_epoll(fd), op, fd, event);
 	ep->kernels += op == EPOLL_CTL_ADD;
 	if (ep->waiter)
-		afu_waiter_notify(ep->waiter->id);
+		afu_waiter_notify(ep->waiter->id, 0);
 	return 0;
 }
 
@@ -636,7 +636,7 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 		if (n) {
 			/* whoever drained the bell leaves nothing behind for sleepers that share it */
 			if (n == max && ep->waiter && any_ready(&w))
-				afu_waiter_notify(ep->waiter->id);
+				afu_waiter_notify(ep->waiter->id, 0);
 			return n;
 		}
 		if (err < 0)

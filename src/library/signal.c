@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "base/thread.h"
 #include "channel/waiter.h"
+#include "library/async.h"
 #include "library/domain.h"
 
 #include <string.h>
@@ -96,6 +97,7 @@ static void run(int sig, const struct sigaction *action, siginfo_t *info, void *
 	uint32_t norestart = th->sig_norestart;
 	int32_t bell = th->bell;
 
+	afu_async_info(sig, info);
 	if ((unsigned int)app.sa_flags & SA_RESETHAND) {
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 

@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "library/async.h"
 #include "library/domain.h"
 #include "library/epoll.h"
 #include "library/flows.h"
@@ -76,6 +77,7 @@ void afu_view_free(struct afu_sock *s)
 {
 	struct afu_thread *th = afu_thread();
 
+	afu_async_forget(s);
 	unmap(s);
 	afu_thread_enter(th);
 	afu_pool_put(&pool, s);
@@ -84,7 +86,7 @@ void afu_view_free(struct afu_sock *s)
 
 int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, uint32_t side)
 {
-	int err = 0;
+	int err = 0, fresh;
 
 	if (!s->ep && endpoint >= 0) {
 		void *p;
@@ -115,8 +117,11 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		s->ch = ch;
 		s->channel_id = ch->id;
 	}
+	fresh = state != s->state;
 	atomic_thread_fence(memory_order_release); /* who sees the state sees the view */
 	s->state = state;
+	if (s->type != SOCK_DGRAM && s->ch)
+		afu_sock_signal_watch(s, fresh);
 	return 0;
 }
 
@@ -433,12 +438,14 @@ int afu_view_recognise(int fd)
 	}
 	afu_view_settle(s);
 	afu_view_number(s, fd);
+	afu_async_inherit(fd);
 	return 1;
 }
 
 void afu_view_forked(void)
 {
 	pool.lock = renewing = (struct afu_plock){ 0 };
+	afu_async_forked();
 	afu_flows_forked();
 	afu_known_forked();
 	afu_speaker_forked();

@@ -185,6 +185,8 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(sighandler_t, sysv_signal, int, sighandler_t)                                                      \
 	X(sighandler_t, sigset, int, sighandler_t)                                                           \
 	X(int, sigignore, int)                                                                               \
+	X(int, sigtimedwait, const sigset_t *, siginfo_t *, const struct timespec *)                         \
+	X(int, sigwaitinfo, const sigset_t *, siginfo_t *)                                                   \
 	X(int, siginterrupt, int, int)                                                                       \
 	/* raw */                                                                                            \
 	X(long, syscall, long, ...)                                                                          \

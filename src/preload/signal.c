@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * Signal handlers: sigaction() and the older calls.
+ * Signal handlers: sigaction() and the older calls; and those that wait for a signal.
  *
  * The library must see every handler, because it defers those that arrive inside one of
  * its critical sections and restarts calls by SA_RESTART itself.  The C library's older
  * calls use sigaction() internally, out of our sight, so they are written out here on
  * top of it; siginterrupt() shares its memory with signal(), so it is too.
  */
+#include "library/async.h"
 #include "preload/interpose.h"
 
 /* Signals that siginterrupt() made interrupting: signal() leaves SA_RESTART out. */
@@ -129,4 +130,22 @@ AFU_INTERPOSE(int, siginterrupt, int sig, int interrupt)
 		act.sa_flags |= SA_RESTART;
 	}
 	return afu_preload_sigaction(sig, &act, NULL);
+}
+
+/* A signal for readiness names a bell of the library's; who asks for it is told of his socket. */
+static int waited(int sig, siginfo_t *info)
+{
+	if (sig > 0 && info && afu_preload_active())
+		afu_async_info(sig, info);
+	return sig;
+}
+
+AFU_INTERPOSE(int, sigwaitinfo, const sigset_t *set, siginfo_t *info)
+{
+	return waited(AFU_REAL(sigwaitinfo)(set, info), info);
+}
+
+AFU_INTERPOSE(int, sigtimedwait, const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+	return waited(AFU_REAL(sigtimedwait)(set, info, timeout), info);
 }

@@ -104,7 +104,7 @@ void afu_sock_resized(struct afu_sock *s)
 
 	if (!s->own || s->state == AFU_LISTENING || !afu_sock_roomy(s))
 		return;
-	afu_nudge(s->own);
+	afu_relieve(s->own);
 	for (unsigned int i = 0; f && i < f->n_out; i++)
-		afu_nudge(f->out[i]->out.own);
+		afu_relieve(f->out[i]->out.own);
 }

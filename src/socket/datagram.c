@@ -90,6 +90,7 @@ int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const stru
 			     .timed = p->timed};
 	int err;
 
+	afu_sock_refused(s);
 	if (p->nonblocking)
 		return afu_refuse(AFU_CAUSE_SEND_FULL);
 	/* each release wakes, but the wait is over when three quarters are drained */

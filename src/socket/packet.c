@@ -48,11 +48,11 @@ static int send_again(struct afu_sock *s, struct afu_thread *th, int err, const 
 	if (err == -EBUSY) {
 		err = afu_sock_patient(th, p);
 	} else if (err == -EFAULT) {
-		afu_nudge(s->own); /* the buffer that the kernel has made is freed again */
+		afu_relieve(s->own); /* the buffer that the kernel has made is freed again */
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	} else if (err != -EAGAIN) {
 		return err;
-	} else if (!p->nonblocking) {
+	} else if (afu_sock_refused(s), !p->nonblocking) {
 		afu_sock_set_wake_at(s, &s->out);
 		err = afu_sock_await(s, th, w);
 		/* as in the kernel, a signal ends the wait, and room that there is by then is used */

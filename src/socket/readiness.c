@@ -203,7 +203,7 @@ void afu_sock_shutdown(struct afu_sock *s, uint32_t bits)
 		if (s->own)
 			afu_kick(s->own);
 		for (unsigned int i = 0; f && i < f->n_out; i++)
-			afu_wake(f->out[i]->out.own, AFU_OUT);
+			afu_nudge(f->out[i]->out.own, AFU_OUT);
 		return;
 	}
 	if (s->state != AFU_CONNECTED) {
@@ -214,6 +214,10 @@ void afu_sock_shutdown(struct afu_sock *s, uint32_t bits)
 	atomic_fetch_or(&s->own->flags, bits);
 	atomic_fetch_or(&s->peer->flags, theirs);
 	afu_kick(s->peer);
+	if (bits == (AFU_SIDE_RSHUT | AFU_SIDE_WSHUT))
+		afu_signal(s->peer, AFU_EVENT_HUP);
+	else if (bits & AFU_SIDE_WSHUT)
+		afu_signal(s->peer, AFU_EVENT_IN);
 	afu_kick(s->own);
 }
 

@@ -273,6 +273,19 @@ int afu_sock_roomy(const struct afu_sock *s);
 void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events);
 void afu_sock_unwatch(struct afu_sock *s, uint64_t waiter);
 
+/*
+ * Signals for readiness: the endpoint names the bells (library/async.c).  Enters them where the
+ * events come from; fresh: the connection is new, and what has come already counts too.
+ */
+void afu_sock_signal_watch(struct afu_sock *s, int fresh);
+void afu_sock_signal_room(struct afu_sock *s);
+/* A send found no room: O_ASYNC tells of it once there is some. */
+static inline void afu_sock_refused(struct afu_sock *s)
+{
+	if (__builtin_expect(atomic_load_explicit(&s->ep->signaller[0], memory_order_relaxed) != 0, 0))
+		afu_sock_signal_room(s); /* relaxed: who sets it looks for room itself */
+}
+
 /* From which sum of releases on a sender is to be woken: three quarters are drained. */
 void afu_sock_set_wake_at(const struct afu_sock *s, const struct afu_way_out *way);
 

@@ -16,6 +16,7 @@
 
 #include "base/cause.h"
 #include "base/clock.h"
+#include "channel/waiter.h"
 
 #include <sys/socket.h>
 
@@ -62,11 +63,11 @@ static int send_again(struct afu_sock *s, struct afu_thread *th, int err, size_t
 	if (err == -EBUSY) {
 		err = afu_sock_patient(th, p);
 	} else if (err == -EFAULT) {
-		afu_nudge(s->own); /* the buffer that the kernel has made is freed again */
+		afu_relieve(s->own); /* the buffer that the kernel has made is freed again */
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	} else if (err != -EAGAIN) {
 		return err;
-	} else if (!p->nonblocking) {
+	} else if (afu_sock_refused(s), !p->nonblocking) {
 		afu_sock_set_wake_at(s, &s->out);
 		w->timed = p->timed || done;
 		err = afu_sock_await(s, th, w);
@@ -114,6 +115,8 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		err = n ? put(s, th, from, n, 0, m) : put(s, th, from, n = 1, AFU_RECORD_OOB, m);
 		if (__builtin_expect(!err, 1)) {
 			afu_wake(s->peer, AFU_IN);
+			if (__builtin_expect(done == plain, 0))
+				afu_signal(s->peer, AFU_EVENT_URG);
 			done += n;
 			w.rounds = 0;
 			m->rights = 0; /* they went with the first */

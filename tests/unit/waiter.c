@@ -116,16 +116,16 @@ static void only_the_sleeping(void)
 	w = afu_waiter_get();
 	NEED(w != NULL);
 	CHECK(afu_waiter_own(w->id));
-	CHECK_EQ(afu_waiter_notify(w->id), 0);
+	CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 	CHECK_EQ(rung(w), 0);
 	atomic_store(&w->word->asleep, 1);
-	CHECK_EQ(afu_waiter_notify(w->id), 0);
+	CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 	CHECK_EQ(rung(w), 1);
-	CHECK_EQ(afu_waiter_notify(w->id), 0);
+	CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 	afu_waiter_drain(w);
 	CHECK_EQ(rung(w), 0);
 	atomic_store(&w->word->asleep, 0);
-	CHECK_EQ(afu_waiter_notify(w->id), 0);
+	CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 	CHECK_EQ(rung(w), 0);
 	CHECK_EQ(fetched, 0);
 }
@@ -141,7 +141,7 @@ static void from_a_fork(void)
 	pid = fork_other();
 	if (pid == 0) {
 		CHECK(!afu_waiter_own(w->id));
-		CHECK_EQ(afu_waiter_notify(w->id), 0);
+		CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 		tap_leave();
 	}
 	CHECK_EQ(tap_wait(pid), 0);
@@ -150,7 +150,7 @@ static void from_a_fork(void)
 	pid = fork_other();
 	if (pid == 0) {
 		for (int i = 0; i < 3; i++)
-			CHECK_EQ(afu_waiter_notify(w->id), 0);
+			CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 		CHECK_EQ(fetched, 1);
 		tap_leave();
 	}
@@ -208,17 +208,17 @@ static void generations(void)
 	old = w->id;
 	afu_waiter_put(w);
 	CHECK(!afu_waiter_own(old));
-	CHECK_EQ(afu_waiter_notify(old), -ESRCH);
+	CHECK_EQ(afu_waiter_notify(old, 0), -ESRCH);
 	again = afu_waiter_get();
 	NEED(again == w);
 	CHECK(again->id != old);
 	atomic_store(&again->word->asleep, 1);
-	CHECK_EQ(afu_waiter_notify(old), -ESRCH);
+	CHECK_EQ(afu_waiter_notify(old, 0), -ESRCH);
 	CHECK_EQ(rung(again), 0);
 	pid = fork_other();
 	if (pid == 0) {
-		CHECK_EQ(afu_waiter_notify(old), -ESRCH);
-		CHECK_EQ(afu_waiter_notify(again->id), 0);
+		CHECK_EQ(afu_waiter_notify(old, 0), -ESRCH);
+		CHECK_EQ(afu_waiter_notify(again->id, 0), 0);
 		CHECK_EQ(fetched, 1);
 		tap_leave();
 	}
@@ -244,7 +244,7 @@ static void generations_meanwhile(void)
 
 			while ((id = atomic_exchange(&say[0], 0)) == 0)
 				sched_yield();
-			atomic_store(&say[1], 1 + (uint64_t)-afu_waiter_notify(id));
+			atomic_store(&say[1], 1 + (uint64_t)-afu_waiter_notify(id, 0));
 		}
 		CHECK_EQ(fetched, 1);
 		tap_leave();
@@ -318,10 +318,10 @@ static void dead_reader_once(int known)
 	announced = 1;
 	fetched = 0;
 	if (known)
-		CHECK_EQ(afu_waiter_notify(atomic_load(&d->id)), 0);
+		CHECK_EQ(afu_waiter_notify(atomic_load(&d->id), 0), 0);
 	tap_kill(pid);
-	CHECK_EQ(afu_waiter_notify(atomic_load(&d->id)), -ESRCH);
-	CHECK_EQ(afu_waiter_notify(atomic_load(&d->id)), -ESRCH);
+	CHECK_EQ(afu_waiter_notify(atomic_load(&d->id), 0), -ESRCH);
+	CHECK_EQ(afu_waiter_notify(atomic_load(&d->id), 0), -ESRCH);
 	CHECK_EQ(afu_bell_ring(bells[0]), -EPIPE);
 	CHECK_EQ(fetched, 1);
 	CHECK_EQ(sigpipes, 0);
@@ -409,7 +409,7 @@ static void full_bell(void)
 	NEED(w != NULL);
 	atomic_store(&w->word->asleep, 1);
 	for (int i = 0; i < 10000; i++)
-		CHECK_EQ(afu_waiter_notify(w->id), 0);
+		CHECK_EQ(afu_waiter_notify(w->id, 0), 0);
 	CHECK_EQ(rung(w), 1);
 	afu_waiter_drain(w);
 	CHECK_EQ(rung(w), 0);
