@@ -9,6 +9,7 @@
  * that move from one source at the same time may see the same data twice; the kernel
  * would not mix them, but nobody can tell what such a program expects.
  */
+#include "base/copy.h"
 #include "preload/call.h"
 
 #include <fcntl.h>
@@ -199,9 +200,12 @@ static ssize_t socket_to_pipe(int out, int in, size_t count, unsigned int flags)
 /* sendfile() to our socket: from the position given, or from the file's own and advancing it. */
 static ssize_t send_file(int out, int in, off_t *offset, size_t count)
 {
-	off_t position = offset ? *offset : 0;
+	off_t position = 0;
 	ssize_t r;
 
+	/* before anything is looked at, as in the kernel */
+	if (offset && afu_copy(&position, offset, sizeof position))
+		return afu_preload_fail(EFAULT);
 	if (afu_fd_ours(in))
 		return afu_preload_fail(offset ? -afu_refuse(AFU_CAUSE_POSITION) : -afu_refuse(AFU_CAUSE_MOVE_FORM));
 	if (!is_open_for(in, O_RDONLY))
@@ -214,10 +218,12 @@ static ssize_t send_file(int out, int in, off_t *offset, size_t count)
 		return afu_preload_fail(-afu_refuse(AFU_CAUSE_POSITION_NEGATIVE));
 	}
 	r = file_to_socket(out, in, position, count);
-	if (r > 0 && offset)
-		*offset += r;
-	else if (r > 0)
+	position += r;
+	if (r > 0 && !offset)
 		AFU_REAL(lseek)(in, r, SEEK_CUR);
+	/* what was sent is sent, but the caller would not know from where to go on */
+	else if (r > 0 && afu_copy(offset, &position, sizeof position))
+		return afu_preload_fail(EFAULT);
 	return r;
 }
 
