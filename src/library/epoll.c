@@ -434,7 +434,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	for (unsigned int i = 0; i < POLLERS; i++) {
 		if (ep->poller[i] && !afu_sock_stale(s))
 			afu_sock_watch(s, ep->poller[i], e->events);
-		if (ep->poller[i] && afu_waiter_notify(ep->poller[i]) == -ESRCH)
+		if (ep->poller[i] && afu_waiter_notify(ep->poller[i], 0) == -ESRCH)
 			ep->poller[i] = 0;
 	}
 	if (ep->more_pollers)
