@@ -336,6 +336,7 @@ int afu_option_set_stamp(struct afu_sock *s, const struct afu_given *g)
 		atomic_store(&s->ep->opt.stamps, stamp_bits(g->name));
 	else
 		atomic_fetch_and(&s->ep->opt.stamps, (uint32_t)AFU_STAMP_NEW);
+	afu_sock_options_changed(s);
 	return 0;
 }
 

@@ -105,7 +105,7 @@ static uint32_t words_of(struct afu_sock *s, const struct afu_way_out *way, uint
 	/* relaxed: a message that crosses a change of the option may go either way, as in the kernel */
 	if (s->type == SOCK_DGRAM || (wants & AFU_WANTS_TIME)) {
 		words[n++] = (uint64_t)afu_clock_ns();
-		flags |= AFU_RECORD_TIME;
+		flags |= wants & AFU_WANTS_TIME ? AFU_RECORD_TIME : AFU_RECORD_TIME | AFU_RECORD_UNASKED;
 	}
 	if (m->identity) {
 		words[n++] = m->identity;
@@ -186,6 +186,8 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 	afu_ring_words(&way->ring, rec, words);
 	if (m->has & AFU_RECORD_TIME)
 		m->time = words[n++];
+	if (rec->flags & AFU_RECORD_UNASKED)
+		m->has &= ~(uint32_t)AFU_RECORD_TIME;
 	if (m->has & AFU_RECORD_IDENTITY)
 		m->identity = words[n++];
 	if (!(m->has & AFU_RECORD_RIGHTS))

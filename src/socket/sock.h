@@ -132,6 +132,7 @@ enum {
 	AFU_RECORD_IDENTITY = 32, /* by whom, as the broker knows him */
 	AFU_RECORD_RIGHTS = 64,	  /* descriptors are parked under this number */
 	AFU_RECORD_PEEKED = 128,  /* by the consumer: an empty message that a peek with an offset has shown */
+	AFU_RECORD_UNASKED = 256, /* its time is there for the order only: the receiver had not asked for it */
 };
 
 /* What goes with the first record of a send. */
