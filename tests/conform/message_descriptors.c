@@ -110,7 +110,13 @@ CASE_ON_MESSAGES(message_is_a_socket, 0)
 	OK(fstat(sv[0], &st));
 	TRUE(S_ISSOCK(st.st_mode));
 	EQ(st.st_size, 0);
-	EQ(lseek(sv[0], 0, SEEK_SET), -1);
+}
+
+CASE_ON_MESSAGES(message_has_no_position, 0)
+{
+	if (!strcmp(conform_suite(), "library"))
+		SKIP("only the preload stands in for lseek()");
+	FAILS(lseek(sv[0], 0, SEEK_SET), ESPIPE);
 }
 
 CASE_ON_MESSAGES(message_ioctls_refused, 0)
