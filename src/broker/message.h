@@ -61,7 +61,7 @@ enum afu_op {
 				data[0]: AFU_CLAIM_*.  Reply: fd: token, unless it is dropped */
 	AFU_OP_IDENTITY,     /* the socket sends, as whom the request's credentials say.  Reply: arg 0: identity */
 	AFU_OP_WHO,          /* the socket receives; arg 1: identity, arg 2: 1 for a pidfd.  Reply: arg 0: pid,
-				arg 1: uid << 32 | gid; fd: pidfd */
+				arg 1: uid << 32 | gid; data: struct afu_asker; fd: pidfd */
 	AFU_OP_PEERGROUPS,   /* socket; arg 0: from which on.  Reply: arg 0: how many in all, arg 1: the caller's
 				uid << 32 | gid; data: as many gid_t as fit */
 	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
@@ -89,6 +89,8 @@ struct afu_asker {
 	uint32_t uid, gid;
 };
 
+enum { AFU_CLAIMED = 1, AFU_CLAIMED_OWN };
+
 struct afu_request {
 	uint32_t op;
 	uint32_t serial;
@@ -96,7 +98,10 @@ struct afu_request {
 	uint64_t arg[3];
 	uint32_t length; /* of data, bytes */
 	uint8_t data[128];
-	/* the request is made in this name; the kernel refuses to carry it if the caller may not */
+	/*
+	 * AFU_CLAIMED: the request is made in this name; the kernel refuses to carry it if the caller may not.
+	 * AFU_CLAIMED_OWN: likewise, but if the name is none in its user namespace the kernel says who it is.
+	 */
 	uint32_t claimed;
 	uint32_t claim_pid, claim_uid, claim_gid;
 	/*

@@ -126,6 +126,7 @@ enum afu_cause afu_voice_who(struct call *c)
 			continue;
 		c->reply->arg[0] = (uint64_t)who->pid;
 		c->reply->arg[1] = (uint64_t)who->uid << 32 | who->gid;
+		afu_identity_asker(c);
 		if (c->req->arg[2] && who->pidfd >= 0)
 			afu_call_give(c, who->pidfd, 1);
 		return AFU_CAUSE_NONE;

@@ -62,7 +62,7 @@ static long send_request(int fd, const struct afu_request *req, const int *fds, 
 			msg.msg_controllen = append(&anc, msg.msg_controllen, SCM_RIGHTS, fds, n * sizeof(int));
 		ret = afu_sys(SYS_sendmsg, fd, &msg, MSG_NOSIGNAL);
 		/* in a user namespace where we have no name the kernel says who we are, real ids for effective */
-		if (named && !req->claimed && (ret == -EINVAL || ret == -EPERM)) {
+		if (named && req->claimed != AFU_CLAIMED && (ret == -EINVAL || ret == -EPERM)) {
 			named = 0;
 			ret = -EINTR;
 		}

@@ -253,14 +253,13 @@ static void put_credentials(struct afu_incoming *in, struct control *c)
 			return;
 		who = (struct ucred){ 0, 0, 0 };
 	} else if (identity_of(in)) {
-		afu_speaker_who(in->s, in->m.flow, identity_of(in), &who, NULL);
+		afu_speaker_who(in->s, in->m.flow, identity_of(in), &who);
 	}
 	put_item(c, SCM_CREDENTIALS, &who, sizeof who);
 }
 
 static void put_pidfd(struct afu_incoming *in, struct control *c)
 {
-	struct ucred who;
 	int fd;
 
 	if (!wants(in->s, AFU_SO_PASSPIDFD))
@@ -272,7 +271,7 @@ static void put_pidfd(struct afu_incoming *in, struct control *c)
 	if (!in->m.spoke || !identity_of(in))
 		return;
 	/* no number free: the item says so in its value */
-	switch (afu_speaker_who(in->s, in->m.flow, identity_of(in), &who, &fd)) {
+	switch (afu_speaker_pidfd(in->s, in->m.flow, identity_of(in), &fd)) {
 	case 0:
 		break;
 	case -EMFILE:

@@ -5,15 +5,20 @@
 #include "base/cause.h"
 #include "base/lock.h"
 #include "library/domain.h"
+#include "library/namespace.h"
 
 #include <string.h>
 
 #define REMEMBERED 64
+#define OVERFLOW_ID 65534u
 
-/* Identities are never changed, so what was told once stays true. */
+/*
+ * Identities are never changed, so what was told once stays true: in the numbers of this process,
+ * for as long as it stays in its namespaces.
+ */
 struct told {
 	uint64_t socket, flow, identity;
-	struct ucred who;
+	struct ucred who; /* in this process's numbers */
 };
 static struct told told[REMEMBERED];
 static struct afu_plock lock;
@@ -24,6 +29,9 @@ static int is_own(const struct ucred *claim)
 	uid_t uid[3];
 	gid_t gid[3];
 
+	/* the number of all who have no name in a user namespace is no name */
+	if (claim->uid == OVERFLOW_ID || claim->gid == OVERFLOW_ID)
+		return 0;
 	if (claim->pid != (pid_t)afu_sys(SYS_getpid) || afu_sys(SYS_getresuid, &uid[0], &uid[1], &uid[2]) < 0 ||
 	    afu_sys(SYS_getresgid, &gid[0], &gid[1], &gid[2]) < 0)
 		return 0;
@@ -104,7 +112,7 @@ static uint64_t kept(const struct afu_sock *s, const struct ucred *who)
 int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity)
 {
 	struct ucred who = claim ? *claim : own_identity();
-	struct afu_request req = { .op = AFU_OP_IDENTITY, .socket = s->id, .claimed = 1,
+	struct afu_request req = { .op = AFU_OP_IDENTITY, .socket = s->id, .claimed = claim ? AFU_CLAIMED : AFU_CLAIMED_OWN,
 				   .claim_pid = (uint32_t)who.pid, .claim_uid = who.uid, .claim_gid = who.gid };
 	struct afu_reply reply;
 	int got[AFU_MESSAGE_FDS], err;
@@ -156,27 +164,88 @@ static void remember(const struct afu_sock *s, uint64_t flow, uint64_t identity,
 	afu_thread_leave(th);
 }
 
-int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who, int *pidfd)
+static int ask(const struct afu_sock *s, uint64_t flow, uint64_t identity, struct afu_reply *reply, int *pidfd)
 {
-	struct afu_request req = { .op = AFU_OP_WHO, .socket = s->id, .arg = { flow, identity, pidfd != NULL } };
-	struct afu_reply reply;
+	struct afu_request req = {
+		.op = AFU_OP_WHO, .socket = s->id, .arg = {flow, identity, pidfd != NULL}};
 	int got[AFU_MESSAGE_FDS], err;
 	unsigned int n;
 
-	if (!pidfd && recall(s, flow, identity, who))
+	err = afu_domain_call(&req, NULL, 0, reply, got, &n);
+	if (!err && pidfd)
+		*pidfd = n ? got[0] : -1;
+	return err;
+}
+
+/* In a pid namespace of one's own: the number there. */
+static pid_t pid_here(const struct afu_sock *s, uint64_t flow, uint64_t identity)
+{
+	struct afu_reply reply;
+	int fd = -1;
+	pid_t pid;
+
+	if (ask(s, flow, identity, &reply, &fd) < 0 || fd < 0)
 		return 0;
-	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	pid = afu_namespace_pid(fd);
+	afu_sys_close(fd);
+	return pid;
+}
+
+/* The broker's answer in this process's numbers: looked at when it is asked, so once for each speaker. */
+static struct ucred seen_from_here(const struct afu_sock *s, uint64_t flow, uint64_t identity,
+				   const struct afu_reply *reply)
+{
+	struct ucred who = {(pid_t)reply->arg[0], (uid_t)(reply->arg[1] >> 32), (gid_t)reply->arg[1]};
+	struct afu_asker me;
+
+	if (reply->length != sizeof me)
+		return who;
+	memcpy(&me, reply->data, sizeof me);
+	if (!afu_namespace_pids_agree(me.pid))
+		who.pid = pid_here(s, flow, identity);
+	if (!afu_namespace_ids_agree(me.uid, me.gid)) {
+		who.uid = afu_namespace_uid(who.uid);
+		who.gid = afu_namespace_gid(who.gid);
+	}
+	return who;
+}
+
+int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who)
+{
+	struct afu_reply reply;
+	int err;
+
+	if (recall(s, flow, identity, who))
+		return 0;
+	err = ask(s, flow, identity, &reply, NULL);
 	if (err)
 		return err;
-	*who = (struct ucred){ (pid_t)reply.arg[0], (uid_t)(reply.arg[1] >> 32), (gid_t)reply.arg[1] };
-	if (pidfd)
-		*pidfd = n ? got[0] : -1;
-	else
-		remember(s, flow, identity, who);
+	*who = seen_from_here(s, flow, identity, &reply);
+	remember(s, flow, identity, who);
 	return 0;
+}
+
+int afu_speaker_pidfd(struct afu_sock *s, uint64_t flow, uint64_t identity, int *pidfd)
+{
+	struct afu_reply reply;
+
+	return ask(s, flow, identity, &reply, pidfd);
+}
+
+void afu_speaker_renumbered(void)
+{
+	struct afu_thread *th = afu_thread();
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
+	memset(told, 0, sizeof told);
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
 }
 
 void afu_speaker_forked(void)
 {
 	lock = (struct afu_plock){ 0 };
+	/* the child may have been born into another namespace */
+	memset(told, 0, sizeof told);
 }

@@ -12,8 +12,14 @@ int afu_speaker_check(const struct ucred *claim);
 int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity);
 /* What the broker said of the process when the socket was connected. */
 void afu_speaker_told(struct afu_sock *s, uint64_t identity);
-/* Who that is, as proved at the direction's sending end; *pidfd, if not NULL, is a descriptor or -1.  0 or negative errno. */
-int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who, int *pidfd);
+/*
+ * Who that is, as proved at the direction's sending end, in the eyes of this process; and a descriptor of
+ * the process, or -1.  0 or negative errno.
+ */
+int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who);
+int afu_speaker_pidfd(struct afu_sock *s, uint64_t flow, uint64_t identity, int *pidfd);
+/* The process is in other namespaces than before. */
+void afu_speaker_renumbered(void);
 void afu_speaker_forked(void);
 
 #endif

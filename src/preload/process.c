@@ -8,6 +8,7 @@
  * parent's table.  A wait that reaped a child returns only after the child's sockets
  * are closed, as it is in the kernel.
  */
+#include "library/speaker.h"
 #include "preload/interpose.h"
 
 #include <fcntl.h>
@@ -76,6 +77,25 @@ AFU_INTERPOSE(int, clone, int (*function)(void *), void *stack, int flags, void 
 	if (pid == 0)
 		_exit(function(arg));
 	return pid;
+}
+
+/* What was told of others was in the numbers of the namespaces that are left. */
+AFU_INTERPOSE(int, unshare, int flags)
+{
+	int r = AFU_REAL(unshare)(flags);
+
+	if (r == 0 && afu_preload_active())
+		afu_speaker_renumbered();
+	return r;
+}
+
+AFU_INTERPOSE(int, setns, int fd, int type)
+{
+	int r = AFU_REAL(setns)(fd, type);
+
+	if (r == 0 && afu_preload_active())
+		afu_speaker_renumbered();
+	return r;
 }
 
 static int to_null(void)

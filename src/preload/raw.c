@@ -15,6 +15,7 @@
 #include "preload/interpose.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -302,6 +303,10 @@ static long processes(long number, const struct words *a, int *handled)
 		if ((a->w[0] & ~0xffL) == 0 && !a->w[1])
 			return fork();
 		break;
+	case SYS_unshare:
+		return unshare(integer(a, 0));
+	case SYS_setns:
+		return setns(integer(a, 0), integer(a, 1));
 	case SYS_execve:
 		return execve(pointer(a, 0), pointer(a, 1), pointer(a, 2));
 	case SYS_execveat:

@@ -156,6 +156,8 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(pid_t, vfork, void)                                                                                \
 	X(pid_t, _Fork, void)                                                                                \
 	X(int, clone, int (*)(void *), void *, int, void *, ...)                                             \
+	X(int, unshare, int)                                                                                 \
+	X(int, setns, int, int)                                                                              \
 	X(int, daemon, int, int)                                                                             \
 	X(pid_t, forkpty, int *, char *, const struct termios *, const struct winsize *)                     \
 	X(int, login_tty, int)                                                                               \

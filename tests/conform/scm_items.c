@@ -616,6 +616,58 @@ static void reads_in_a_user_namespace(void *arg)
 	EQ(r.cred.gid, NOBODY);
 }
 
+/* What was received before does not tell how the same sender looks from there. */
+static void enters_and_reads(void *arg)
+{
+	struct received r;
+
+	EQ(receive(*(int *)arg, &r, 1, sizeof r.control, 0), 1);
+	TRUE(r.has_cred);
+	EQ(r.cred.uid, getuid());
+	reads_in_a_user_namespace(arg);
+}
+
+CASE_ON_TYPES(cred_seen_before_and_in_a_user_namespace, NEEDS_PROCESSES)
+{
+	int status;
+
+	(void)type;
+	set_int_option(sv[1], SO_PASSCRED, 1);
+	put(sv[0], "a");
+	put(sv[0], "b");
+	pid_t pid = spawn(enters_and_reads, &sv[1]);
+	EQ(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		SKIP("no user namespaces");
+	EQ(status, 0);
+}
+
+static void speaks_from_a_user_namespace(void *arg)
+{
+	if (unshare(CLONE_NEWUSER) < 0)
+		_exit(77);
+	put(*(int *)arg, "a");
+}
+
+CASE_ON_TYPES(cred_of_who_has_no_name_in_its_user_namespace, NEEDS_PROCESSES)
+{
+	struct received r;
+	int status;
+
+	(void)type;
+	set_int_option(sv[1], SO_PASSCRED, 1);
+	pid_t pid = spawn(speaks_from_a_user_namespace, &sv[0]);
+	EQ(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		SKIP("no user namespaces");
+	EQ(status, 0);
+	EQ(RECEIVE(sv[1], &r), 1);
+	TRUE(r.has_cred);
+	EQ(r.cred.pid, pid);
+	EQ(r.cred.uid, getuid());
+	EQ(r.cred.gid, getgid());
+}
+
 CASE_ON_TYPES(cred_seen_from_a_user_namespace, NEEDS_PROCESSES)
 {
 	int status;
