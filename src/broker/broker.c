@@ -529,6 +529,7 @@ static const struct {
 	[AFU_OP_PEERGROUPS] = { afu_identity_groups, 1 },
 	[AFU_OP_PEERPIDFD] = { afu_identity_pidfd, 1 },
 	[AFU_OP_FILE] = { afu_file_get, 1 },
+	[AFU_OP_FILTER] = { afu_filter_tell, 1 },
 	[AFU_OP_HOLDER] = { op_holder, 0 },
 };
 

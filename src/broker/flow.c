@@ -306,6 +306,9 @@ enum afu_cause afu_flow_sendto(struct call *c)
 	if (c->socket->type != SOCK_DGRAM)
 		return AFU_CAUSE_REQUEST_FORM;
 	cause = find_receiver(c, &to);
+	/* its filter comes first, and the sender sees in the flow's memory what comes then */
+	if (cause == AFU_CAUSE_DGRAM_PEER_ELSEWHERE && (afu_store_wants(to) & AFU_WANTS_FILTER))
+		cause = AFU_CAUSE_NONE;
 	if (!cause)
 		cause = open_flow(c->b, c->socket, to, &f);
 	if (!cause)

@@ -67,6 +67,8 @@ enum afu_op {
 	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
 	AFU_OP_FILE,         /* socket.  Reply: fd: O_PATH of the file it, or its listener, is bound to */
 	AFU_OP_HOLDER,       /* fd: O_PATH of a path that can't be bound.  Always refused, with who holds it */
+	AFU_OP_FILTER,       /* the socket sends, arg 0: flow; arg 1: from which instruction on.  Reply: arg 0: the
+				program's turn, arg 1: how many in all; data: as many as fit */
 	AFU_OPS,
 };
 

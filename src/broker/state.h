@@ -312,6 +312,9 @@ struct voices *afu_voices_new(void);
 struct voices *afu_voices_ref(struct voices *v);
 void afu_voices_unref(struct afu_broker *b, struct voices *v);
 
+/* filter.c: what a sender has to know of its receiver's socket filter */
+enum afu_cause afu_filter_tell(struct call *c);
+
 /* flow.c: datagrams */
 enum afu_cause afu_flow_begin(struct afu_broker *b, struct bsock *s);
 enum afu_cause afu_flow_pair(struct afu_broker *b, struct bsock *one, struct bsock *other);

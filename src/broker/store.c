@@ -95,8 +95,8 @@ void afu_store_inherit(struct bsock *s, const struct bsock *listener)
 		if (pread(listener->memory, &s->inherited[i], sizeof(int32_t), (off_t)at) != sizeof(int32_t))
 			s->inherited[i] = 0;
 	}
-	/* but nobody has asked for time stamps of the new one */
-	s->wants = afu_store_wants(listener) & ~(uint32_t)AFU_WANTS_TIME;
+	/* but nobody has asked for time stamps of the new one, or for a filter */
+	s->wants = afu_store_wants(listener) & AFU_WANTS_INHERITED;
 }
 
 static enum afu_cause drop_memory(struct bsock *s, enum afu_cause cause)
@@ -204,7 +204,7 @@ uint32_t afu_store_wants(const struct bsock *s)
 	if (s->memory >= 0 &&
 	    pread(s->memory, &wants, sizeof wants, offsetof(struct afu_endpoint, wants)) != (ssize_t)sizeof wants)
 		wants = 0;
-	return wants & (AFU_WANTS_IDENTITY | AFU_WANTS_TIME | AFU_WANTS_NO_RIGHTS);
+	return wants & ~(uint32_t)AFU_WANTS_EMBRYO;
 }
 
 void afu_store_signals(const struct bsock *to, int memory)

@@ -70,7 +70,11 @@ enum {
 	AFU_WANTS_TIME = 2,     /* SO_TIMESTAMP */
 	AFU_WANTS_NO_RIGHTS = 4, /* SO_PASSRIGHTS is off */
 	AFU_WANTS_EMBRYO = 8,   /* nobody has accepted it yet */
+	AFU_WANTS_FILTER = 16,  /* its socket filter is to be run; AFU_WANTS_PROGRAM counts its changes */
 };
+#define AFU_WANTS_PROGRAM 0xffffff00u
+/* What is so of an accepted socket because it was of its listener. */
+#define AFU_WANTS_INHERITED (AFU_WANTS_IDENTITY | AFU_WANTS_NO_RIGHTS)
 
 /* What side X sleeps on, and what the other end tells it. */
 struct afu_side {

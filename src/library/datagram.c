@@ -18,6 +18,7 @@
 #include "library/speaker.h"
 #include "library/holder.h"
 #include "library/outside.h"
+#include "library/screen.h"
 #include "library/view.h"
 
 #include <fcntl.h>
@@ -206,18 +207,38 @@ struct sending {
 	struct afu_patience p;
 	uint64_t flow; /* where the address leads; 0: not known yet */
 	int admitted;  /* what precedes the destination was looked at */
+	struct afu_screen *screen; /* the last filter that was fetched */
 };
 
 /* Whether the message has to say who sends it, and does not yet. */
-static int unidentified(const struct afu_sock *s, const struct afu_flow *flow, const struct afu_sending *m)
+static int unidentified(const struct afu_sock *s, uint32_t wants, const struct afu_sending *m)
 {
-	/* relaxed: a message that crosses a change of the option may go either way */
-	return ((atomic_load_explicit(&flow->out.peer->wants, memory_order_relaxed) & AFU_WANTS_IDENTITY) || m->claim ||
-		s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
+	return ((wants & AFU_WANTS_IDENTITY) || m->claim || s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
 	       !m->identity;
 }
 
-enum { UNIDENTIFIED = 1 };
+/* Whether the receiver's filter, if it has one, is at hand. */
+static int screened(struct sending *c, const struct afu_sock *s, const struct afu_flow *flow, uint32_t wants)
+{
+	uint32_t version = afu_screen_wanted(wants);
+
+	c->m->screen = NULL;
+	if (__builtin_expect(!version, 1))
+		return 1;
+	if ((c->screen->version != version || c->screen->flow != flow->id) &&
+	    !afu_screen_recall(s, flow->id, version, c->screen))
+		return 0;
+	c->m->screen = c->screen;
+	return 1;
+}
+
+static uint32_t wants_of(const struct afu_flow *flow)
+{
+	/* relaxed: a message that crosses a change of the option may go either way */
+	return atomic_load_explicit(&flow->out.peer->wants, memory_order_relaxed);
+}
+
+enum { UNIDENTIFIED = 1, UNSCREENED };
 /* No result of a call. */
 enum { AGAIN = -100000 };
 
@@ -230,6 +251,9 @@ static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *
 	switch (why) {
 	case UNIDENTIFIED:
 		err = afu_speaker_identity(s, c->m->claim, &c->m->identity);
+		break;
+	case UNSCREENED:
+		err = afu_screen_fetch(s, flow->id, afu_screen_wanted(wants_of(flow)), c->screen);
 		break;
 	case -EBUSY:
 		err = afu_sock_patient(th, &c->p);
@@ -268,6 +292,7 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 	struct afu_flows *f = afu_sock_flows(s);
 	struct afu_iter it = {c->t->iov, c->t->n, 0};
 	ssize_t n = c->admitted ? 0 : afu_dgram_admit(s, c->t->length, c->m);
+	uint32_t wants;
 
 	*flow = NULL;
 	if (n == -EAGAIN) {
@@ -289,8 +314,13 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 			return n ? n : afu_refuse(AFU_CAUSE_NOT_CONNECTED);
 		}
 	}
-	if (__builtin_expect(unidentified(s, *flow, c->m), 0)) {
+	wants = wants_of(*flow);
+	if (__builtin_expect(unidentified(s, wants, c->m), 0)) {
 		*why = UNIDENTIFIED;
+		return AGAIN;
+	}
+	if (!screened(c, s, *flow, wants)) {
+		*why = UNSCREENED;
 		return AGAIN;
 	}
 	n = afu_dgram_put(s, th, *flow, &it, c->t->length, c->m);
@@ -310,9 +340,11 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			      const struct afu_destination *to, struct afu_sending *m)
 {
-	struct sending c = {t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0, 0};
+	struct afu_screen room;
+	struct sending c = {t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0, 0, &room};
 	int err = 0, used = 0;
 
+	room.version = 0;
 	for (;;) {
 		struct afu_flow *flow;
 		int why = 0;

@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
  * Socket filters.  The kernel checks a program, on a socket that lives for the call;
- * what it then shows of it is kept in the endpoint page, for the receiver to run
- * (socket/filter.h).  A stream's filter is never run, in the kernel neither.
+ * what it then shows of it is kept in the endpoint page, and those who send to the
+ * socket are told to run it (socket/screen.h).  A stream's filter is never run, in the kernel neither.
  */
 #include "library/option.h"
 
@@ -47,6 +47,12 @@ static uint32_t memory_of(int fd)
 	return info[6];
 }
 
+static void change(struct afu_sock *s, const struct sock_filter *prog, unsigned int n)
+{
+	afu_filter_put(&s->ep->opt.filter, prog, n);
+	afu_sock_options_changed(s);
+}
+
 /* Takes over what the kernel socket shows: the very program that was checked. */
 static int keep(struct afu_sock *s, int fd)
 {
@@ -60,7 +66,7 @@ static int keep(struct afu_sock *s, int fd)
 		err = afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_GET_FILTER, prog, &n);
 	if (err)
 		return refusal(err);
-	afu_filter_put(&s->ep->opt.filter, prog, n);
+	change(s, prog, n);
 	s->ep->option[SO_ATTACH_BPF] = 0;
 	s->ep->opt.filter_memory = memory_of(fd);
 	return 0;
@@ -90,7 +96,7 @@ int afu_option_attach_bpf(struct afu_sock *s, const struct afu_given *g)
 	if (!err && s->type != SOCK_STREAM)
 		err = afu_refuse(AFU_CAUSE_FILTER_EXTENDED);
 	if (!err) {
-		afu_filter_put(&s->ep->opt.filter, NULL, 0);
+		change(s, NULL, 0);
 		s->ep->option[SO_ATTACH_BPF] = 1;
 		s->ep->opt.filter_memory = memory_of(fd);
 	}
@@ -104,7 +110,7 @@ int afu_option_detach_filter(struct afu_sock *s, const struct afu_given *g)
 		return afu_refuse(AFU_CAUSE_FILTER_LOCKED);
 	if (!s->ep->option[SO_ATTACH_BPF] && !atomic_load(&s->ep->opt.filter.length))
 		return afu_refuse(AFU_CAUSE_OPTION_FILTER);
-	afu_filter_put(&s->ep->opt.filter, NULL, 0);
+	change(s, NULL, 0);
 	s->ep->option[SO_ATTACH_BPF] = 0;
 	s->ep->opt.filter_memory = 0;
 	return 0;

@@ -10,6 +10,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "library/domain.h"
+#include "library/screen.h"
 #include "library/speaker.h"
 #include "library/view.h"
 
@@ -83,12 +84,16 @@ static int stream_state(const struct afu_sock *s, const struct afu_transfer *t, 
  * Whether the message has to say who sends it, and does not yet: the sender or the receiver has
  * asked for that, or nobody has accepted the connection.
  */
-static int unidentified(const struct afu_sock *s, const struct afu_sending *m)
+static int unidentified(const struct afu_sock *s, uint32_t wants, const struct afu_sending *m)
+{
+	return (wants & (AFU_WANTS_IDENTITY | AFU_WANTS_EMBRYO) || m->claim || s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
+	       !m->identity;
+}
+
+static uint32_t peer_wants(const struct afu_sock *s)
 {
 	/* relaxed: a message that crosses a change of the option may go either way */
-	return (atomic_load_explicit(&s->peer->wants, memory_order_relaxed) & (AFU_WANTS_IDENTITY | AFU_WANTS_EMBRYO) ||
-		m->claim || s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
-	       !m->identity;
+	return atomic_load_explicit(&s->peer->wants, memory_order_relaxed);
 }
 
 /* The view is entered; is again on return 0.  Else it was left. */
@@ -116,7 +121,7 @@ static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const stru
 		afu_view_leave(th);
 		return err;
 	}
-	if (__builtin_expect(unidentified(s, m), 0)) {
+	if (__builtin_expect(unidentified(s, peer_wants(s), m), 0)) {
 		err = identify(s, th, m);
 		if (err)
 			return err;
@@ -144,30 +149,67 @@ static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const stru
 	return n + more;
 }
 
+/* Gets the receiver's filter ready.  The view is entered; is again on return 0.  Else it was left. */
+static int screen(struct afu_sock *s, struct afu_thread *th, uint32_t wants, struct afu_screen *to)
+{
+	uint32_t version = afu_screen_wanted(wants);
+	int err;
+
+	if (afu_screen_recall(s, 0, version, to))
+		return 0;
+	afu_view_get(s);
+	afu_view_leave(th);
+	err = afu_screen_fetch(s, 0, version, to);
+	if (!err)
+		err = afu_view_reenter(th, s);
+	afu_view_put(s);
+	return err;
+}
+
+/* Who speaks and who listens: what is to be known before a packet is sent.  As screen(). */
+static int introduce(struct afu_sock *s, struct afu_thread *th, struct afu_sending *m, struct afu_screen *room)
+{
+	uint32_t wants = peer_wants(s);
+	int err = 0;
+
+	if (__builtin_expect(unidentified(s, wants, m), 0))
+		err = identify(s, th, m);
+	m->screen = NULL;
+	if (__builtin_expect(wants & AFU_WANTS_FILTER, 0)) {
+		m->screen = room;
+		err = err ? err : screen(s, th, wants, room);
+	}
+	return err;
+}
+
 static ssize_t send_packet(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			   struct afu_sending *m)
 {
 	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), impatient = p;
 	struct afu_iter it = {t->iov, t->n, 0};
+	struct afu_screen room;
 	ssize_t n;
+	int err;
 
-	if (__builtin_expect(unidentified(s, m), 0)) {
-		int err = identify(s, th, m);
-
-		if (err)
-			return err;
-	}
 	impatient.nonblocking = 1;
-	n = afu_packet_send(s, th, &it, t->length, m, &impatient);
-	if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
+	err = introduce(s, th, m, &room);
+	while (!err) {
+		n = afu_packet_send(s, th, &it, t->length, m, &impatient);
+		if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
+			afu_view_leave(th);
+			return n;
+		}
+		afu_view_get(s);
 		afu_view_leave(th);
-		return n;
+		n = afu_packet_send(s, th, &it, t->length, m, &p);
+		err = n == -ESTALE ? afu_view_reenter(th, s) : 0;
+		afu_view_put(s);
+		if (n != -ESTALE)
+			return n;
+		if (!err)
+			err = introduce(s, th, m, &room);
 	}
-	afu_view_get(s);
-	afu_view_leave(th);
-	n = afu_packet_send(s, th, &it, t->length, m, &p);
-	afu_view_put(s);
-	return n;
+	return err;
 }
 
 /* What SOCK_SEQPACKET looks at before anything else. */

@@ -13,6 +13,7 @@
 #include "library/speaker.h"
 #include "library/known.h"
 #include "library/parking.h"
+#include "library/screen.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -116,6 +117,9 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0 };
 		s->ch = ch;
 		s->channel_id = ch->id;
+		/* an option that was set while the broker made the connection */
+		if (state == AFU_CONNECTED && s->type != SOCK_DGRAM)
+			atomic_store(&s->own->wants, afu_sock_wants(s));
 	}
 	fresh = state != s->state;
 	atomic_thread_fence(memory_order_release); /* who sees the state sees the view */
@@ -449,6 +453,7 @@ void afu_view_forked(void)
 	afu_flows_forked();
 	afu_known_forked();
 	afu_speaker_forked();
+	afu_screen_forked();
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		struct afu_sock *s = afu_fd_sock((int)fd);
 

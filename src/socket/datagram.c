@@ -16,6 +16,7 @@
 
 #include "base/cause.h"
 #include "base/clock.h"
+#include "socket/screen.h"
 
 #include <sys/socket.h>
 
@@ -141,8 +142,8 @@ static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter
 	return err;
 }
 
-ssize_t afu_dgram_put(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow, struct afu_iter *from,
-		      size_t len, struct afu_sending *m)
+static ssize_t put(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow, struct afu_iter *from,
+		   size_t len, struct afu_sending *m)
 {
 	uint32_t there = afu_side_flags(flow->out.peer);
 	int err;
@@ -168,6 +169,33 @@ ssize_t afu_dgram_put(struct afu_sock *s, struct afu_thread *th, struct afu_flow
 		return err == -EFAULT ? afu_refuse(AFU_CAUSE_BAD_POINTER) : err;
 	afu_wake(flow->out.peer, AFU_IN);
 	return (ssize_t)len;
+}
+
+/* As far as the receiver's filter lets it. */
+static ssize_t put_screened(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
+			    struct afu_iter *from, size_t len, struct afu_sending *m)
+{
+	struct afu_screened x;
+	ssize_t n;
+
+	/* the filter went with the receiver */
+	if (afu_side_flags(flow->out.peer) & AFU_SIDE_CLOSED)
+		return put(s, th, flow, from, len, m);
+	n = afu_screen_run(&x, s, &flow->out, from, (uint32_t)len, m);
+	if (n > 0)
+		n = put(s, th, flow, &x.left, x.n, m);
+	afu_screen_end(&x);
+	if (n < 0)
+		return n == -EFAULT ? afu_refuse(AFU_CAUSE_BAD_POINTER) : n;
+	return (ssize_t)len;
+}
+
+ssize_t afu_dgram_put(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow, struct afu_iter *from,
+		      size_t len, struct afu_sending *m)
+{
+	if (__builtin_expect(m->screen != NULL, 0))
+		return put_screened(s, th, flow, from, len, m);
+	return put(s, th, flow, from, len, m);
 }
 
 struct opening {

@@ -9,6 +9,7 @@
 #include "socket/sock.h"
 
 #include "base/cause.h"
+#include "socket/screen.h"
 
 #include <sys/socket.h>
 
@@ -30,6 +31,29 @@ static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from,
 		afu_lock_release(&s->ep->tx_lock, th);
 	}
 	afu_thread_leave(th);
+	return err;
+}
+
+enum { DROPPED = 1 };
+
+/* As far as the receiver's filter lets it.  As put(), or DROPPED. */
+static int put_screened(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n,
+			struct afu_sending *m)
+{
+	struct afu_screened x;
+	int err;
+
+	/* the message is charged before the filter sees it */
+	if (afu_sock_unsent(s) >= afu_sock_limit(s))
+		return -EAGAIN;
+	if (n > AFU_MESSAGE_MAX)
+		return afu_refuse(AFU_CAUSE_MESSAGE_BEYOND_KERNEL);
+	err = afu_screen_run(&x, s, &s->out, from, n, m);
+	if (err > 0)
+		err = put(s, th, &x.left, x.n, m);
+	else if (!err)
+		err = DROPPED;
+	afu_screen_end(&x);
 	return err;
 }
 
@@ -87,14 +111,21 @@ ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			return afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
 		if (afu_side_flags(s->own) & AFU_SIDE_WSHUT)
 			return afu_refuse(AFU_CAUSE_SEND_SHUT);
-		err = put(s, th, &it, (uint32_t)len, m);
+		if (__builtin_expect(m->screen != NULL, 0))
+			err = put_screened(s, th, &it, (uint32_t)len, m);
+		else
+			err = put(s, th, &it, (uint32_t)len, m);
 		if (__builtin_expect(!err, 1)) {
 			afu_wake(s->peer, AFU_IN);
 			return (ssize_t)len;
 		}
+		if (err == DROPPED)
+			return (ssize_t)len;
 		err = send_again(s, th, err, p, &w);
 		if (err)
 			return err;
+		if (!afu_screen_current(m->screen, &s->out))
+			return -ESTALE;
 	}
 }
 

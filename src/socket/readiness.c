@@ -233,13 +233,14 @@ uint32_t afu_sock_wants(const struct afu_sock *s)
 	/* kept as the difference from what a fresh socket shows, which is on */
 	if (option[AFU_SO_PASSRIGHTS])
 		wants |= AFU_WANTS_NO_RIGHTS;
+	if (s->type != SOCK_STREAM && atomic_load(&s->ep->opt.filter.length))
+		wants |= AFU_WANTS_FILTER | atomic_load(&s->ep->opt.filter.turn) >> 1 << 8;
 	return wants;
 }
 
-void afu_sock_options_changed(struct afu_sock *s)
+static void tell_senders(struct afu_sock *s, uint32_t wants)
 {
 	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
-	uint32_t wants = afu_sock_wants(s);
 
 	/* the broker looks here when it makes a connection or a flow */
 	atomic_store(&s->ep->wants, wants);
@@ -247,4 +248,16 @@ void afu_sock_options_changed(struct afu_sock *s)
 		atomic_store(&s->own->wants, wants);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
 		atomic_store(&f->in[i]->in.own->wants, wants);
+}
+
+void afu_sock_options_changed(struct afu_sock *s)
+{
+	/* another holder may do the same: what is told last must be what is so */
+	for (int i = 0; i < 8; i++) {
+		uint32_t wants = afu_sock_wants(s);
+
+		tell_senders(s, wants);
+		if (wants == afu_sock_wants(s))
+			break;
+	}
 }

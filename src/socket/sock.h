@@ -135,16 +135,20 @@ enum {
 	AFU_RECORD_UNASKED = 256, /* its time is there for the order only: the receiver had not asked for it */
 };
 
+struct afu_screen;
+
 /* What goes with the first record of a send. */
 struct afu_sending {
 	int flags;	   /* MSG_* */
 	uint64_t identity; /* 0: none */
 	int rights;	   /* descriptors go with it */
+	const struct afu_screen *screen; /* the receiver's filter; NULL: it has none */
 	/*
 	 * Parks them, under the lock of the way; 0 or the negative errno of a cause.  number 0: only
 	 * finds out whether they could be.
 	 */
-	int (*park)(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *way, uint64_t number);	const struct ucred *claim; /* who the sender says he is; NULL */
+	int (*park)(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *way, uint64_t number);
+	const struct ucred *claim; /* who the sender says he is; NULL */
 	int sigpipe;        /* result: the refusal comes with that signal */
 	const void *control; /* the control data as the caller gave them, for a receiver outside the domain */
 	size_t control_length;
@@ -171,6 +175,7 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
 			size_t done, struct afu_receiving *m, const struct afu_patience *p);
 
+/* -ESTALE without a cause: the receiver's filter was changed while the call waited. */
 ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
 			struct afu_sending *m, const struct afu_patience *p);
 ssize_t afu_packet_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
