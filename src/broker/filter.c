@@ -6,19 +6,12 @@
  */
 #include "broker/state.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define AT_ONCE (sizeof((struct afu_reply *)0)->data / sizeof(uint64_t))
 #define LOOKS 16
-
-/* Who receives what the caller's socket sends; NULL: nobody any more. */
-static const struct bsock *receiver(const struct call *c)
-{
-	const struct bsock *s = c->socket;
-
-	return c->req->arg[0] ? afu_flow_find(s, c->req->arg[0])->to : s->conn->end[1 - s->side];
-}
 
 /* Its holders may be writing: some looks until it is whole.  0, or -1: there is no page. */
 static int read_filter(const struct bsock *s, struct afu_endpoint_filter *to)
@@ -38,6 +31,36 @@ static int read_filter(const struct bsock *s, struct afu_endpoint_filter *to)
 	return 0;
 }
 
+struct afu_endpoint_filter *afu_filter_copy(const struct bsock *s)
+{
+	struct afu_endpoint_filter *copy;
+
+	if (!(afu_store_wants(s) & AFU_WANTS_FILTER))
+		return NULL;
+	copy = malloc(sizeof *copy);
+	if (copy && read_filter(s, copy) < 0) {
+		free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+/* That of whoever receives what the caller's socket sends.  0, or -1: nobody, or nobody who has one. */
+static int filter_there(const struct call *c, struct afu_endpoint_filter *to)
+{
+	const struct bsock *s = c->socket;
+	const struct flow *f;
+
+	if (!c->req->arg[0])
+		return read_filter(s->conn->end[1 - s->side], to);
+	f = afu_flow_find(s, c->req->arg[0]);
+	if (f->to)
+		return read_filter(f->to, to);
+	if (f->last_filter)
+		memcpy(to, f->last_filter, sizeof *to);
+	return f->last_filter ? 0 : -1;
+}
+
 enum afu_cause afu_filter_tell(struct call *c)
 {
 	struct afu_endpoint_filter filter;
@@ -46,7 +69,7 @@ enum afu_cause afu_filter_tell(struct call *c)
 
 	if (!afu_flow_direction(c, 1))
 		return AFU_CAUSE_NOT_CONNECTED;
-	if (read_filter(receiver(c), &filter) < 0)
+	if (filter_there(c, &filter) < 0)
 		return AFU_CAUSE_NONE;
 	length = atomic_load(&filter.length);
 	length = length < AFU_FILTER_ROOM ? length : AFU_FILTER_ROOM;

@@ -118,6 +118,7 @@ static void free_flow(struct afu_broker *b, struct flow *f)
 	leave_receiver(f);
 	afu_rights_fini(b, &f->way);
 	close(f->memory);
+	free(f->last_filter);
 	free(f);
 }
 
@@ -499,6 +500,9 @@ static void close_in(struct afu_broker *b, struct flow *f)
 {
 	struct bsock *from = f->from;
 
+	/* the filter is run for a sender's peer also when that is gone */
+	if (from && from->peer_flow == f)
+		f->last_filter = afu_filter_copy(f->to);
 	tell_sender(f, AFU_SIDE_CLOSED, AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE, 1);
 	leave_receiver(f);
 	afu_rights_drop(b, &f->way);

@@ -98,6 +98,7 @@ struct flow {
 	unsigned int slot[2];    /* in the endpoint of the sender, of the receiver */
 	struct name name[2];     /* of the two */
 	struct direction way;
+	struct afu_endpoint_filter *last_filter; /* of a receiver that is gone and is still the sender's peer; NULL */
 	struct flow *out_prev, *out_next; /* of from */
 	struct flow *in_prev, *in_next;   /* of to */
 };
@@ -314,6 +315,8 @@ void afu_voices_unref(struct afu_broker *b, struct voices *v);
 
 /* filter.c: what a sender has to know of its receiver's socket filter */
 enum afu_cause afu_filter_tell(struct call *c);
+/* A copy, to be freed; NULL: it has none, or there is no memory. */
+struct afu_endpoint_filter *afu_filter_copy(const struct bsock *s);
 
 /* flow.c: datagrams */
 enum afu_cause afu_flow_begin(struct afu_broker *b, struct bsock *s);

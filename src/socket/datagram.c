@@ -178,8 +178,8 @@ static ssize_t put_screened(struct afu_sock *s, struct afu_thread *th, struct af
 	struct afu_screened x;
 	ssize_t n;
 
-	/* the filter went with the receiver */
-	if (afu_side_flags(flow->out.peer) & AFU_SIDE_CLOSED)
+	/* of a receiver that is gone the name is looked for again; a peer's filter stays */
+	if ((afu_side_flags(flow->out.peer) & AFU_SIDE_CLOSED) && flow != afu_sock_flows(s)->peer)
 		return put(s, th, flow, from, len, m);
 	n = afu_screen_run(&x, s, &flow->out, from, (uint32_t)len, m);
 	if (n > 0)
