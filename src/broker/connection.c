@@ -123,7 +123,8 @@ static enum afu_cause make_connection(struct call *c, struct bsock *client, stru
 	struct conn *conn;
 	struct bsock *e;
 
-	cause = afu_store_conn(c->b, &conn, afu_store_wants(client), AFU_WANTS_EMBRYO | (afu_store_wants(l) & AFU_WANTS_INHERITED));
+	cause = afu_store_conn(c->b, &conn, afu_store_wants(client),
+			       AFU_WANTS_EMBRYO | (afu_store_wants(l) & AFU_WANTS_INHERITED));
 	if (cause)
 		return cause;
 	e = afu_bsock_new(c->b, client->type);

@@ -86,7 +86,7 @@ struct afu_side {
 	_Atomic uint64_t wake_at; /* (a) released charge from which on OUT is worth a wake-up */
 	_Atomic int64_t woken_ns; /* (a) when the last waker rang, monotonic; only for the spin budget */
 	_Atomic uint32_t kicks;   /* (a) counts events of all classes, for edge triggers */
-	_Atomic uint32_t rooms;   /* (a) counts wake-ups for room in a receiver's queue, likewise */
+	_Atomic uint32_t rooms;   /* (a) counts wake-ups for room in a receiver's queue, and dropped messages, likewise */
 	_Atomic uint32_t wants;   /* (a) */
 	uint32_t pad[3];
 	_Atomic uint64_t watcher[AFU_CHANNEL_WATCHERS]; /* (a) waiter ids, see waiter.h */

@@ -86,7 +86,8 @@ static int stream_state(const struct afu_sock *s, const struct afu_transfer *t, 
  */
 static int unidentified(const struct afu_sock *s, uint32_t wants, const struct afu_sending *m)
 {
-	return (wants & (AFU_WANTS_IDENTITY | AFU_WANTS_EMBRYO) || m->claim || s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD]) &&
+	return (wants & (AFU_WANTS_IDENTITY | AFU_WANTS_EMBRYO) || m->claim || s->ep->option[SO_PASSCRED] ||
+		s->ep->option[AFU_SO_PASSPIDFD]) &&
 	       !m->identity;
 }
 

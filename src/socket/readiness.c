@@ -128,7 +128,8 @@ int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t eve
 	}
 	if (s->state == AFU_CONNECTED && s->type != SOCK_DGRAM) {
 		now.in = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
-		/* room that was made counts from the moment that poll shows it */		now.out = atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire) +
+		/* room that was made counts from the moment that poll shows it */
+		now.out = atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire) +
 			  atomic_load_explicit(&s->own->rooms, memory_order_acquire);
 		if (!afu_sock_roomy(s))
 			now.out = seen->out;

@@ -31,6 +31,13 @@ static char *copy_of(struct afu_screened *x, uint32_t n)
 	return copy;
 }
 
+/* What a dropped message had taken of the sender's buffer is room that was made: an edge. */
+static void give_back(const struct afu_way_out *way)
+{
+	atomic_fetch_add(&way->own->rooms, 1);
+	afu_wake(way->own, AFU_OUT);
+}
+
 int afu_screen_run(struct afu_screened *x, struct afu_sock *s, struct afu_way_out *way,
 		   const struct afu_iter *from, uint32_t n, struct afu_sending *m)
 {
@@ -48,6 +55,8 @@ int afu_screen_run(struct afu_screened *x, struct afu_sock *s, struct afu_way_ou
 		/* they could be refused all the same */
 		int refused = m->rights ? m->park(m, s, way, 0) : 0;
 
+		if (!refused && !err)
+			give_back(way);
 		return refused ? refused : err;
 	}
 	x->n = verdict < n ? verdict : n;

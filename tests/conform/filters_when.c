@@ -373,3 +373,44 @@ CASE(filter_of_a_receiver_that_is_gone, 0)
 	EQ(send(sv[0], "a", 1, 0), 1);
 	OK(close(sv[0]));
 }
+
+static void charges_whole(int type)
+{
+	int whole = 0, cut = 0, sv[2];
+	char text[3000] = {0};
+
+	unix_pair(type, sv);
+	EQ(send(sv[0], text, sizeof text, 0), (ssize_t)sizeof text);
+	OK(ioctl(sv[0], TIOCOUTQ, &whole));
+	EQ(recv(sv[1], text, sizeof text, 0), (ssize_t)sizeof text);
+	let_pass(sv[1], 2);
+	EQ(send(sv[0], text, sizeof text, 0), (ssize_t)sizeof text);
+	OK(ioctl(sv[0], TIOCOUTQ, &cut));
+	EQ(recv(sv[1], text, sizeof text, 0), 2);
+	EQ(cut, whole);
+	OK(ioctl(sv[0], TIOCOUTQ, &cut));
+	EQ(cut, 0);
+	OK(close(sv[0]));
+	OK(close(sv[1]));
+}
+
+CASE(filtered_messages_are_charged_whole, 0)
+{
+	charges_whole(SOCK_DGRAM);
+	charges_whole(SOCK_SEQPACKET);
+}
+
+CASE_ON_MESSAGES(filter_that_drops_makes_room, 0)
+{
+	int ep = watch_edges(sv[0], EPOLLOUT | EPOLLET);
+	struct epoll_event e;
+
+	EQ(epoll_wait(ep, &e, 1, 0), 1);
+	EQ(epoll_wait(ep, &e, 1, 0), 0);
+	let_pass(sv[1], 0);
+	put(sv[0], "a");
+	/* What was taken for it is given back: an edge. */
+	EQ(epoll_wait(ep, &e, 1, 0), 1);
+	EQ(epoll_wait(ep, &e, 1, 0), 0);
+	OK(close(ep));
+}
