@@ -112,9 +112,8 @@ static int fetch(struct afu_sock *s, uint64_t id, struct afu_flow **to)
 	f->roles = (uint32_t)(reply.arg[0] >> 32) & (AFU_FLOW_IN | AFU_FLOW_OUT);
 	afu_known_told(&f->sender, names, reply.data, reply.length);
 	place(s, f, (unsigned int)reply.arg[0] & 0xffff, (unsigned int)(reply.arg[0] >> 16) & 0xffff);
-	/* an option that was set while the broker made the flow */
 	if (f->roles & AFU_FLOW_IN)
-		atomic_store(&f->in.own->wants, afu_sock_wants(s));
+		afu_sock_tell_new(s, f->in.own);
 	*to = f;
 	return 0;
 }

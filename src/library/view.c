@@ -117,13 +117,13 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0 };
 		s->ch = ch;
 		s->channel_id = ch->id;
-		/* an option that was set while the broker made the connection */
-		if (state == AFU_CONNECTED && s->type != SOCK_DGRAM)
-			atomic_store(&s->own->wants, afu_sock_wants(s));
 	}
 	fresh = state != s->state;
 	atomic_thread_fence(memory_order_release); /* who sees the state sees the view */
 	s->state = state;
+	/* also what was set while it stood in a listener's line */
+	if (state == AFU_CONNECTED && s->type != SOCK_DGRAM && s->ch)
+		afu_sock_tell_new(s, s->own);
 	if (s->type != SOCK_DGRAM && s->ch)
 		afu_sock_signal_watch(s, fresh);
 	return 0;

@@ -10,6 +10,8 @@
 
 #include <poll.h>
 
+/* How often an option may be changed meanwhile. */
+#define TELLINGS 8
 #define READABLE (POLLIN | POLLRDNORM)
 #define WRITABLE (POLLOUT | POLLWRNORM | POLLWRBAND)
 
@@ -245,7 +247,7 @@ static void tell_senders(struct afu_sock *s, uint32_t wants)
 
 	/* the broker looks here when it makes a connection or a flow */
 	atomic_store(&s->ep->wants, wants);
-	if (s->type != SOCK_DGRAM && s->state == AFU_CONNECTED)
+	if (s->type != SOCK_DGRAM && (s->state == AFU_CONNECTED || s->state == AFU_CONNECTING) && s->ch)
 		atomic_store(&s->own->wants, wants);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
 		atomic_store(&f->in[i]->in.own->wants, wants);
@@ -254,10 +256,21 @@ static void tell_senders(struct afu_sock *s, uint32_t wants)
 void afu_sock_options_changed(struct afu_sock *s)
 {
 	/* another holder may do the same: what is told last must be what is so */
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < TELLINGS; i++) {
 		uint32_t wants = afu_sock_wants(s);
 
 		tell_senders(s, wants);
+		if (wants == afu_sock_wants(s))
+			break;
+	}
+}
+
+void afu_sock_tell_new(const struct afu_sock *s, struct afu_side *own)
+{
+	for (int i = 0; i < TELLINGS; i++) {
+		uint32_t wants = afu_sock_wants(s);
+
+		atomic_store(&own->wants, wants);
 		if (wants == afu_sock_wants(s))
 			break;
 	}

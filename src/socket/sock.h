@@ -311,6 +311,8 @@ void afu_sock_shutdown(struct afu_sock *s, uint32_t bits);
 void afu_sock_resized(struct afu_sock *s);
 /* An option that concerns what senders have to send was set. */
 void afu_sock_options_changed(struct afu_sock *s);
+/* A way that was found just now: an option may have been set while the broker made it. */
+void afu_sock_tell_new(const struct afu_sock *s, struct afu_side *own);
 /* What this socket's options ask of senders: AFU_WANTS_*. */
 uint32_t afu_sock_wants(const struct afu_sock *s);
 

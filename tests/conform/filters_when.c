@@ -269,6 +269,26 @@ CASE(filter_of_who_connects, 0)
 	OK(close(l));
 }
 
+CASE(filter_of_who_waits_to_be_let_in, 0)
+{
+	struct name a = abstract_name("a");
+	int l = listen_at(SOCK_SEQPACKET, &a, 0), first = connect_to(SOCK_SEQPACKET, &a);
+	int c = unix_socket(SOCK_SEQPACKET);
+	struct actor t;
+
+	start_connect(&t, c, &a);
+	BLOCKED(&t);
+	let_pass(c, 2);
+	int s = OK(accept(l, NULL, NULL)), next = OK(accept(l, NULL, NULL));
+	/* Perhaps before the one that connected knows that it did. */
+	put(next, "abc");
+	RETURNS(&t, 0);
+	EQ(recv(c, (char[4]){0}, 4, MSG_DONTWAIT), 2);
+	int all[] = {first, c, s, next, l};
+	for (int i = 0; i < 5; i++)
+		OK(close(all[i]));
+}
+
 CASE(filter_of_a_listener_is_not_that_of_who_is_not_accepted, 0)
 {
 	struct name a = abstract_name("a");
