@@ -116,6 +116,21 @@ void afu_thread_quiesce(const void *object)
 	afu_thread_leave(self);
 }
 
+int afu_cancel_open(const struct afu_thread *th)
+{
+	int before = PTHREAD_CANCEL_DEFERRED;
+
+	if (!th->depth)
+		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+	return before;
+}
+
+void afu_cancel_shut(int before)
+{
+	if (before != PTHREAD_CANCEL_ASYNCHRONOUS)
+		pthread_setcanceltype(before, NULL);
+}
+
 int afu_thread_alone(void)
 {
 	return registry_count <= 1;
@@ -130,6 +145,7 @@ void afu_thread_forked(void)
 	registry_count = 0;
 	self->tid = (uint32_t)afu_sys(SYS_gettid);
 	self->waiter = NULL;
+	self->n_holds = self->lost_holds = 0;
 	self->bell = -1;
 	if (self->registered) {
 		struct robust_list_head *head = NULL;

@@ -46,6 +46,13 @@ struct afu_thread {
 		uint32_t budget_ns;   /* how long a spin may take */
 	} spin;
 	struct afu_waiter *waiter;    /* for poll and select; channel/waiter.h */
+	struct afu_hold {             /* base/hold.h */
+		uintptr_t stack; /* the stack pointer when it was noted */
+		void (*release)(void *object);
+		void *object;
+	} *holds, few_holds[8];
+	uint32_t n_holds, max_holds, lost_holds;
+	uintptr_t stack_low, stack_high; /* 0: not asked for yet */
 	struct afu_cause_state refusal;
 	struct afu_thread *next, *prev;
 };
@@ -89,6 +96,13 @@ static inline void afu_thread_leave(struct afu_thread *th)
  * unpublished the object before.  May take as long as a critical section.
  */
 void afu_thread_quiesce(const void *object);
+
+/*
+ * Around the system call in which a thread sleeps, outside of critical sections: it may be
+ * cancelled there, and is if that was asked for before.  What the call holds is in base/hold.h.
+ */
+int afu_cancel_open(const struct afu_thread *th);
+void afu_cancel_shut(int before);
 
 /* Whether no other thread has ever called us. */
 int afu_thread_alone(void);

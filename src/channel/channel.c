@@ -224,7 +224,7 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 	struct timespec until, *deadline = NULL;
 	unsigned int n = 0;
 	uint32_t seq, alive = 0;
-	int err;
+	int err, cancel;
 
 	afu_publish_cpu(own);
 	if (w->rounds <= ROUNDS && w->peer && afu_spin(th, &w->peer->cpu, w->ready, w->arg, w->deadline)) {
@@ -250,7 +250,9 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 	if (++w->rounds > ROUNDS) {
 		struct timespec tick = { 0, 1000000 };
 
+		cancel = afu_cancel_open(th);
 		afu_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, 0);
+		afu_cancel_shut(cancel);
 		if (w->ready(w->arg))
 			return 0;
 	}
@@ -262,7 +264,9 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 			return -ENETDOWN;
 		words[n++] = afu_futex_word(afu_alive, alive, 1);
 	}
+	cancel = afu_cancel_open(th);
 	err = afu_futex_waitv(words, n, deadline);
+	afu_cancel_shut(cancel);
 	if (err == -ETIMEDOUT)
 		return w->ready(w->arg) ? 0 : -ETIMEDOUT;
 	if (err == -EINTR)

@@ -13,6 +13,7 @@
 #include "broker/broker.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 static struct direct {
@@ -30,7 +31,7 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 				  (gid_t)afu_sys(SYS_getegid) };
 	struct afu_reply_fds out;
 	struct afu_limit limit;
-	int given[AFU_MESSAGE_FDS], err = 0, saved = errno; /* the broker calls libc */
+	int given[AFU_MESSAGE_FDS], cancel, err = 0, saved = errno; /* the broker calls libc */
 
 	/* the library has asked the kernel whether the claim is allowed */
 	if (req->claimed)
@@ -43,12 +44,15 @@ static int call(struct afu_gate *gate, struct afu_request *req, const int *fds, 
 	for (unsigned int i = 0; i < n; i++)
 		given[i] = (int)afu_sys(SYS_fcntl, fds[i], F_DUPFD_CLOEXEC, 0);
 	afu_plock_acquire(&direct.lock);
+	/* some of what it calls is a cancellation point */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	afu_broker_handle(direct.broker, direct.client, &who, req, given, n, reply, &out);
 	for (unsigned int i = 0; i < out.n; i++) {
 		got[i] = out.ours[i] ? (int)afu_sys(SYS_fcntl, out.fd[i], F_DUPFD_CLOEXEC, 0) : out.fd[i];
 		if (got[i] < 0)
 			err = got[i];
 	}
+	pthread_setcancelstate(cancel, NULL);
 	afu_limit_restore(limit);
 	afu_plock_release(&direct.lock);
 	*n_got = out.n;

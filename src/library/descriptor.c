@@ -5,6 +5,7 @@
  */
 #include "afunix/afunix.h"
 #include "base/cause.h"
+#include "base/hold.h"
 #include "library/async.h"
 #include "library/domain.h"
 #include "library/epoll.h"
@@ -66,6 +67,7 @@ static int duplicate_to(int fd, int to, int flags)
 		return -EBADF;
 	if (!afu_fd_ours(to))
 		return duplicate(fd, to, flags);
+	afu_hold_reap(afu_thread());
 	/*
 	 * A socket of ours stood there.  The number must not be free in between, so the
 	 * kernel replaces it; what it was goes on in a spare number for as long as a call
@@ -111,8 +113,10 @@ static int close_one(int fd)
 
 	if (afu_fd_hidden(fd))
 		return -EBADF;
-	if (afu_fd_ours(fd))
+	if (afu_fd_ours(fd)) {
+		afu_call_begin(afu_thread());
 		return afu_view_close(fd);
+	}
 	ep = afu_fd_epoll(fd);
 	if (ep)
 		afu_fd_forget(fd);

@@ -589,7 +589,7 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 
 	if (ep->waiter) {
 		/* asleep before announced: a waker that takes the announcement away must ring */
-		atomic_fetch_add(&ep->waiter->word->asleep, 1);
+		afu_wait_asleep(w->th, ep->waiter);
 		afu_epoll_watch(ep, ep->waiter->id);
 		atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	}
@@ -598,7 +598,7 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 	if (!any_ready(w))
 		err = afu_wait_kernel(w->th, ep->waiter, fds, 1, deadline, mask, sig_seq);
 	if (ep->waiter)
-		atomic_fetch_sub(&ep->waiter->word->asleep, 1);
+		afu_wait_awake(w->th, ep->waiter);
 	return err;
 }
 
@@ -646,10 +646,16 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 	}
 }
 
+static void release(void *ep)
+{
+	afu_epoll_put(ep);
+}
+
 static int start_wait(int epfd, struct epoll_event *events, int n, int64_t deadline, const sigset_t *mask)
 {
 	struct epoll_event batch[BATCH];
 	struct afu_epoll *ep;
+	struct afu_thread *th = afu_thread();
 	char probe;
 	int got;
 
@@ -658,12 +664,15 @@ static int start_wait(int epfd, struct epoll_event *events, int n, int64_t deadl
 	/* as the kernel: the pointer is looked at even if nothing is reported */
 	if (afu_copy(&probe, events, 1))
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
+	afu_call_begin(th);
 	ep = afu_epoll_get(epfd);
 	if (!ep)
 		return afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
-	afu_thread()->sig_norestart = 0;
+	afu_hold(th, release, ep);
+	th->sig_norestart = 0;
 	got = wait_for(ep, batch, n < BATCH ? n : BATCH, deadline, mask);
-	afu_epoll_put(ep);
+	if (afu_unhold(th, ep))
+		afu_epoll_put(ep);
 	if (got > 0 && afu_copy(events, batch, (size_t)got * sizeof *batch))
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	return got;

@@ -311,7 +311,10 @@ static int await_connection(struct afu_thread *th, struct afu_sock *s, struct af
 		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
 	if (err == -ENETDOWN) {
 		/* nobody can ever connect again: what is left is to wait for a signal */
+		int cancel = afu_cancel_open(th);
+
 		afu_sys(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+		afu_cancel_shut(cancel);
 		return afu_refuse(AFU_CAUSE_INTERRUPTED);
 	}
 	return 0;
@@ -351,6 +354,7 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
 	if (!numbers_free(1))
 		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	afu_call_begin(th);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
@@ -464,10 +468,20 @@ static int admitted(void *arg)
 }
 
 /* The socket stands in a listener's line. */
+/* The wait never ended: the thread was cancelled, or a handler jumped away. */
+static void leave_line(void *socket)
+{
+	struct afu_request cancel = {.op = AFU_OP_CONNECT_CANCEL};
+	struct afu_reply reply;
+
+	call_socket(&cancel, (uint64_t)(uintptr_t)socket, NULL, &reply);
+}
+
 static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32_t sig_seq)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_request cancel = {.op = AFU_OP_CONNECT_CANCEL};
+	void *line = (void *)(uintptr_t)id;
 	struct afu_reply reply;
 	struct afu_wait w = {
 		.bit = AFU_IN, .ready = admitted, .deadline = deadline, .sig_seq = sig_seq, .timed = timed};
@@ -489,7 +503,9 @@ static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32
 		w.arg = s;
 		afu_view_get(s);
 		afu_view_leave(th);
+		afu_hold(th, leave_line, line);
 		waited = afu_wait(th, &w);
+		afu_unhold(th, line);
 		afu_view_put(s);
 		if (!waited)
 			continue;
@@ -606,6 +622,7 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	uint32_t shut, sig_seq = atomic_load(&th->sig_seq);
 	int other;
 
+	afu_call_begin(th);
 	err = afu_name_read(&name, addr, len);
 	if (err)
 		return err;

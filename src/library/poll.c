@@ -188,7 +188,7 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 	for (;;) {
 		if (w) {
 			/* asleep before announced: a waker that takes the announcement away must ring */
-			atomic_fetch_add(&w->word->asleep, 1);
+			afu_wait_asleep(p->th, w);
 			watch(p, w->id, first);
 			first = 0;
 			atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
@@ -202,7 +202,7 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 			err = afu_wait_kernel(p->th, w, p->kernel, p->n, deadline, mask, sig_seq);
 		}
 		if (w)
-			atomic_fetch_sub(&w->word->asleep, 1);
+			afu_wait_awake(p->th, w);
 		if (err < 0 && err != -EINTR)
 			return err;
 		look(p);
@@ -225,6 +225,7 @@ static int do_poll(struct pollfd *user, nfds_t n, int64_t deadline, const sigset
 	struct rlimit r;
 	int ret;
 
+	afu_call_begin(p.th);
 	if (n > ON_STACK) {
 		afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
 		if (n > r.rlim_cur)

@@ -3,7 +3,7 @@
 #include "library/process.h"
 
 #include "afunix/afunix.h"
-#include "base/thread.h"
+#include "base/hold.h"
 #include "channel/waiter.h"
 #include "library/domain.h"
 #include "library/epoll.h"
@@ -19,6 +19,7 @@ static pid_t (*real_fork)(void);
 
 static void thread_ended(struct afu_thread *th)
 {
+	afu_hold_release_all(th); /* of a call in which it was cancelled */
 	if (th->waiter)
 		afu_waiter_put(th->waiter);
 	th->waiter = NULL;

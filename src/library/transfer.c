@@ -244,6 +244,7 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 struct afu_sock *s;
 	int err;
 
+	afu_call_begin(th);
 	s = afu_view_enter(th, fd, &err);
 	if (__builtin_expect(!s, 0))
 		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
@@ -366,6 +367,7 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 	ssize_t n;
 	int err;
 
+	afu_call_begin(th);
 	s = afu_view_enter(th, fd, &err);
 	if (__builtin_expect(!s, 0))
 		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);

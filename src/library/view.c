@@ -261,6 +261,13 @@ static void end(struct afu_sock *s, int fd)
 
 void afu_view_put(struct afu_sock *s)
 {
+	if (afu_unhold(&afu_thread_self, s))
+		afu_view_release(s);
+}
+
+void afu_view_release(void *object)
+{
+	struct afu_sock *s = object;
 	int last;
 
 	if (atomic_fetch_sub(&s->uses, 1) != 1)

@@ -7,6 +7,7 @@
 #ifndef AFU_LIBRARY_VIEW_H
 #define AFU_LIBRARY_VIEW_H
 
+#include "base/hold.h"
 #include "library/table.h"
 
 /*
@@ -26,9 +27,11 @@ static inline void afu_view_leave(struct afu_thread *th)
 }
 
 /* Inside a call: keeps the view beyond afu_view_leave(), to sleep.  Paired with afu_view_put(). */
+void afu_view_release(void *s);
 static inline void afu_view_get(struct afu_sock *s)
 {
 	atomic_fetch_add(&s->uses, 1);
+	afu_hold(&afu_thread_self, afu_view_release, s);
 }
 void afu_view_put(struct afu_sock *s);
 

@@ -3,6 +3,7 @@
 #include "library/wait.h"
 
 #include "base/clock.h"
+#include "base/hold.h"
 #include "base/sys.h"
 #include "channel/channel.h"
 #include "library/domain.h"
@@ -26,12 +27,29 @@ int64_t afu_wait_deadline_ts(const struct timespec *timeout)
 	return afu_clock_deadline(ns);
 }
 
+static void awake(void *word)
+{
+	atomic_fetch_sub(&((struct afu_waiter_word *)word)->asleep, 1);
+}
+
+void afu_wait_asleep(struct afu_thread *th, struct afu_waiter *w)
+{
+	afu_hold(th, awake, w->word);
+	atomic_fetch_add(&w->word->asleep, 1);
+}
+
+void afu_wait_awake(struct afu_thread *th, struct afu_waiter *w)
+{
+	if (afu_unhold(th, w->word))
+		awake(w->word);
+}
+
 int afu_wait_kernel(struct afu_thread *th, const struct afu_waiter *w, struct pollfd *fds, unsigned int n,
 		    int64_t deadline, const sigset_t *mask, uint32_t sig_seq)
 {
 	struct timespec left, *timeout = NULL;
 	unsigned int extra = 0;
-	int ready;
+	int ready, cancel;
 
 	if (w)
 		fds[n + extra++] = (struct pollfd){ .fd = w->bell_read, .events = POLLIN };
@@ -53,8 +71,11 @@ int afu_wait_kernel(struct afu_thread *th, const struct afu_waiter *w, struct po
 	atomic_signal_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&th->sig_seq, memory_order_relaxed) != sig_seq) /* this thread's own */
 		ready = -EINTR;
-	else
+	else {
+		cancel = afu_cancel_open(th);
 		ready = (int)afu_sys(SYS_ppoll, fds, n + extra, timeout, mask, sizeof(uint64_t));
+		afu_cancel_shut(cancel);
+	}
 	th->bell = -1;
 	for (unsigned int i = 0; i < extra && ready > 0; i++) {
 		if (!fds[n + i].revents)

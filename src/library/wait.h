@@ -19,6 +19,13 @@ int64_t afu_wait_deadline_ms(int timeout_ms);
 int64_t afu_wait_deadline_ts(const struct timespec *timeout);
 
 /*
+ * The waiter is asleep, or no longer: how many sleep on it is counted, also if a call
+ * never returns.
+ */
+void afu_wait_asleep(struct afu_thread *th, struct afu_waiter *w);
+void afu_wait_awake(struct afu_thread *th, struct afu_waiter *w);
+
+/*
  * fds has room for two more than n.  Sleeps until one is ready, the bell rings, a
  * handler runs or the deadline passes; a bell that rang is drained.  The number
  * of ready descriptors among the n, or -EINTR and other errors of ppoll(2).
