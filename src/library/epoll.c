@@ -383,10 +383,22 @@ static struct entry *find(struct afu_epoll *ep, const struct afu_sock *s, int fd
 	return e;
 }
 
+/* EPOLLEXCLUSIVE is for newcomers, and goes with few others: as the kernel, before the descriptor is looked for. */
+static int bad_exclusive(int op, uint32_t events)
+{
+	uint32_t allowed = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+
+	if (!(events & EPOLLEXCLUSIVE))
+		return 0;
+	return op == EPOLL_CTL_MOD || (op == EPOLL_CTL_ADD && (events & ~allowed));
+}
+
 static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock *s, const struct epoll_event *event)
 {
 	struct entry *e = find(ep, s, fd);
 
+	if (bad_exclusive(op, event->events))
+		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
 	switch (op) {
 	case EPOLL_CTL_ADD:
 		if (e)
@@ -415,7 +427,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	case EPOLL_CTL_MOD:
 		if (!e)
 			return afu_refuse(AFU_CAUSE_EPOLL_UNKNOWN);
-		if ((event->events | e->events) & EPOLLEXCLUSIVE)
+		if (e->events & EPOLLEXCLUSIVE)
 			return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
 		e->events = event->events;
 		e->data = event->data.u64;

@@ -457,6 +457,70 @@ CASE_ON_ENDS(epoll_can_be_polled_itself, 0)
 	OK(close(ep));
 }
 
+static long call_epoll_wait(struct actor *a)
+{
+	return epoll_wait(a->fd, a->arg, 1, -1);
+}
+
+CASE_ON_ENDS(epoll_exclusive_refusals, 0)
+{
+	int ep = new_epoll();
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+	static const uint32_t bad[] = {EPOLLONESHOT, EPOLLPRI, EPOLLRDHUP, EPOLLRDNORM, EPOLLWRNORM, EPOLLMSG};
+
+	/* Whether it is there is asked later. */
+	FAILS(epoll_ctl(ep, EPOLL_CTL_MOD, sv[0], &ev), EINVAL);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		ev.events = EPOLLIN | EPOLLEXCLUSIVE | bad[i];
+		FAILS(epoll_ctl(ep, EPOLL_CTL_ADD, sv[0], &ev), EINVAL);
+	}
+	add(ep, sv[0], EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE, 1);
+	ev.events = EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT;
+	FAILS(epoll_ctl(ep, EPOLL_CTL_ADD, sv[0], &ev), EINVAL);
+	ev.events = EPOLLIN | EPOLLEXCLUSIVE;
+	FAILS(epoll_ctl(ep, EPOLL_CTL_ADD, sv[0], &ev), EEXIST);
+	/* What is exclusive stays as it is. */
+	ev.events = EPOLLIN;
+	FAILS(epoll_ctl(ep, EPOLL_CTL_MOD, sv[0], &ev), EINVAL);
+	OK(epoll_ctl(ep, EPOLL_CTL_DEL, sv[0], &ev));
+	FAILS(epoll_ctl(ep, EPOLL_CTL_MOD, sv[0], &ev), ENOENT);
+	OK(close(ep));
+}
+
+/* The outer instance sees what happens to a socket in the inner one, also while it sleeps. */
+CASE_ON_ENDS(epoll_inside_another, 0)
+{
+	int ep = new_epoll(), outer = new_epoll(), p[2];
+	struct epoll_event ev;
+	struct actor t = {.fd = outer, .arg = &ev};
+
+	OK(pipe(p));
+	add(ep, sv[0], EPOLLIN, 1);
+	add(ep, p[0], EPOLLIN, 2);
+	add(outer, ep, EPOLLIN, 7);
+	NONE(outer);
+	actor_start(&t, call_epoll_wait);
+	BLOCKED(&t);
+	put(sv[1], "x");
+	RETURNS(&t, 1);
+	EQ(ev.data.u64, 7);
+	ONE(outer, EPOLLIN, 7);
+	GETS(sv[0], "x");
+	NONE(outer);
+	/* And of a descriptor of the kernel's. */
+	actor_start(&t, call_epoll_wait);
+	BLOCKED(&t);
+	EQ(write(p[1], "x", 1), 1);
+	RETURNS(&t, 1);
+	ONE(outer, EPOLLIN, 7);
+	OK(epoll_ctl(outer, EPOLL_CTL_DEL, ep, NULL));
+	NONE(outer);
+	OK(close(outer));
+	OK(close(ep));
+	OK(close(p[0]));
+	OK(close(p[1]));
+}
+
 CASE_ON_ENDS(epoll_dup_is_the_same_set, 0)
 {
 	int ep = new_epoll(), copy = OK(dup(ep));
