@@ -292,9 +292,10 @@ static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len, struct 
 	struct afu_ring_record rec;
 	int err, looked = 0;
 
-	for (err = afu_ring_front(&s->in.ring, s->in.rx, &rec); err > 0 && done < len && !m->barrier;
+	/* also with the buffer full: as in the kernel, descriptors further on come into view */
+	for (err = afu_ring_front(&s->in.ring, s->in.rx, &rec); err > 0 && !m->barrier;
 	     err = afu_ring_next(&s->in.ring, &rec)) {
-		size_t n = rec.length - rec.offset;
+		size_t n = rec.flags & AFU_RECORD_SHELL ? 0 : rec.length - rec.offset;
 
 		/* the mark is looked at before the offset is walked, and then no more until something was
 		 * read */
@@ -316,8 +317,9 @@ static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len, struct 
 		n -= skip;
 		if (n > len - done)
 			n = len - done;
-		err = afu_ring_read(&s->in.ring, &rec, rec.offset + (uint32_t)skip, to, (uint32_t)n);
-		if (err)
+		if (n)
+			err = afu_ring_read(&s->in.ring, &rec, rec.offset + (uint32_t)skip, to, (uint32_t)n);
+		if (err < 0)
 			break;
 		done += n;
 		skip = 0;
@@ -355,11 +357,14 @@ static int peek_nothing(struct afu_sock *s, struct afu_receiving *m)
 
 	for (int found = afu_ring_front(&s->in.ring, s->in.rx, &rec); found > 0;
 	     found = afu_ring_next(&s->in.ring, &rec)) {
+		size_t n;
+
 		any = 0;
 		if ((rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, 1) == PASS_IT)
 			continue;
-		if (skip >= rec.length - rec.offset) {
-			skip -= rec.length - rec.offset;
+		n = rec.flags & AFU_RECORD_SHELL ? 0 : rec.length - rec.offset;
+		if (skip >= n) {
+			skip -= n;
 			continue;
 		}
 		skip = 0;
