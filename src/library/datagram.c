@@ -341,10 +341,11 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 			      const struct afu_destination *to, struct afu_sending *m)
 {
 	struct afu_screen room;
-	struct sending c = {t, to, m, afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), 0, 0, &room};
+	struct sending c = {.t = t, .to = to, .m = m, .screen = &room};
 	int err = 0, used = 0;
 
 	room.version = 0;
+	c.p.nonblocking = afu_transfer_patience(&c.p, s, th, t->flags, s->ep->sndtimeo_ns);
 	for (;;) {
 		struct afu_flow *flow;
 		int why = 0;

@@ -18,24 +18,6 @@
 
 #define ERESTARTSYS 512
 
-struct afu_patience afu_transfer_patience(const struct afu_sock *s, struct afu_thread *th, int flags,
-					  int64_t timeout)
-{
-	struct afu_patience p = {
-		.nonblocking =
-			(flags & MSG_DONTWAIT) || timeout == 0 ||
-			(atomic_load_explicit(&s->ep->status_flags, memory_order_relaxed) & O_NONBLOCK),
-		/* relaxed: a flag by itself */
-		.deadline = AFU_NEVER,
-		.timed = timeout != AFU_NEVER,
-		.sig_seq = atomic_load_explicit(&th->sig_seq, memory_order_relaxed), /* this thread's own */
-	};
-
-	if (__builtin_expect(p.timed && !p.nonblocking, 0))
-		p.deadline = afu_clock_deadline(timeout);
-	return p;
-}
-
 struct afu_iter afu_transfer_at(const struct afu_transfer *t, size_t done)
 {
 	struct afu_iter it = {t->iov, t->n, 0};
@@ -113,10 +95,10 @@ static int identify(struct afu_sock *s, struct afu_thread *th, struct afu_sendin
 
 static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t, int addressed, struct afu_sending *m)
 {
-	struct afu_patience p, impatient;
+	struct afu_patience p;
 	struct afu_iter it = {t->iov, t->n, 0};
 	ssize_t n, more;
-	int err = stream_state(s, t, addressed);
+	int nonblocking, err = stream_state(s, t, addressed);
 
 	if (__builtin_expect(err, 0)) {
 		afu_view_leave(th);
@@ -127,11 +109,10 @@ static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const stru
 		if (err)
 			return err;
 	}
-	p = afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns);
-	impatient = p;
-	impatient.nonblocking = 1;
-	n = afu_stream_send(s, th, &it, t->length, m, &impatient);
-	if (__builtin_expect(n == (ssize_t)t->length || p.nonblocking || (n < 0 && n != -EAGAIN), 1)) {
+	nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->sndtimeo_ns);
+	n = afu_stream_send(s, th, &it, t->length, m, &p);
+	p.nonblocking = nonblocking;
+	if (__builtin_expect(n == (ssize_t)t->length || nonblocking || (n < 0 && n != -EAGAIN), 1)) {
 		afu_view_leave(th);
 		if (m->sigpipe)
 			raise_sigpipe(t);
@@ -186,23 +167,25 @@ static int introduce(struct afu_sock *s, struct afu_thread *th, struct afu_sendi
 static ssize_t send_packet(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			   struct afu_sending *m)
 {
-	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->sndtimeo_ns), impatient = p;
+	struct afu_patience p;
+	int nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->sndtimeo_ns);
 	struct afu_iter it = {t->iov, t->n, 0};
 	struct afu_screen room;
 	ssize_t n;
 	int err;
 
-	impatient.nonblocking = 1;
 	err = introduce(s, th, m, &room);
 	while (!err) {
-		n = afu_packet_send(s, th, &it, t->length, m, &impatient);
-		if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
+		n = afu_packet_send(s, th, &it, t->length, m, &p);
+		if (__builtin_expect(n != -EAGAIN || nonblocking, 1)) {
 			afu_view_leave(th);
 			return n;
 		}
 		afu_view_get(s);
 		afu_view_leave(th);
+		p.nonblocking = 0;
 		n = afu_packet_send(s, th, &it, t->length, m, &p);
+		p.nonblocking = 1;
 		err = n == -ESTALE ? afu_view_reenter(th, s) : 0;
 		afu_view_put(s);
 		if (n != -ESTALE)
@@ -295,14 +278,14 @@ static size_t target_of(const struct afu_sock *s, const struct afu_transfer *t)
 static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
 			      struct afu_receiving *m)
 {
-	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->rcvtimeo_ns), impatient = p;
+	struct afu_patience p;
+	int nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->rcvtimeo_ns);
 	struct afu_iter it = {t->iov, t->n, 0};
 	ssize_t n = 0, more;
 
-	impatient.nonblocking = 1;
-	if (p.nonblocking || (t->flags & MSG_OOB) || afu_ring_ready(&s->in.ring, s->in.rx)) {
-		n = afu_stream_recv(s, th, &it, t->length, 0, m, &impatient);
-		if (__builtin_expect(n >= (ssize_t)target_of(s, t) || p.nonblocking || m->barrier ||
+	if (nonblocking || (t->flags & MSG_OOB) || afu_ring_ready(&s->in.ring, s->in.rx)) {
+		n = afu_stream_recv(s, th, &it, t->length, 0, m, &p);
+		if (__builtin_expect(n >= (ssize_t)target_of(s, t) || nonblocking || m->barrier ||
 					     (n >= 0 && (t->flags & (MSG_PEEK | MSG_OOB))) ||
 					     (n < 0 && n != -EAGAIN),
 				     1)) {
@@ -313,6 +296,7 @@ static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const s
 	afu_view_get(s);
 	afu_view_leave(th);
 	n = n < 0 ? 0 : n;
+	p.nonblocking = 0;
 	p.timed |= n > 0;
 	it = afu_transfer_at(t, (size_t)n);
 	more = afu_stream_recv(s, th, &it, t->length - (size_t)n, (size_t)n, m, &p);
@@ -328,18 +312,19 @@ static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th,
 	ssize_t (*receive)(struct afu_sock *, struct afu_thread *, struct afu_iter *, size_t,
 			   struct afu_receiving *, const struct afu_patience *) =
 		s->type == SOCK_DGRAM ? afu_dgram_recv : afu_packet_recv;
-	struct afu_patience p = afu_transfer_patience(s, th, t->flags, s->ep->rcvtimeo_ns), impatient = p;
+	struct afu_patience p;
+	int nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->rcvtimeo_ns);
 	struct afu_iter it = {t->iov, t->n, 0};
 	ssize_t n;
 	int err;
 
-	impatient.nonblocking = 1;
-	n = receive(s, th, &it, t->length, m, &impatient);
-	if (__builtin_expect(n != -EAGAIN || p.nonblocking, 1)) {
+	n = receive(s, th, &it, t->length, m, &p);
+	if (__builtin_expect(n != -EAGAIN || nonblocking, 1)) {
 		afu_view_leave(th);
 		return n;
 	}
 	afu_view_get(s);
+	p.nonblocking = 0;
 	do {
 		afu_view_leave(th);
 		it = afu_transfer_at(t, 0);

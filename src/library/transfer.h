@@ -7,9 +7,12 @@
 #ifndef AFU_LIBRARY_TRANSFER_H
 #define AFU_LIBRARY_TRANSFER_H
 
+#include "base/clock.h"
 #include "library/address.h"
 #include "library/ancillary.h"
 #include "socket/sock.h"
+
+#include <fcntl.h>
 
 struct afu_transfer {
 	const struct iovec *iov;
@@ -25,7 +28,25 @@ struct afu_destination {
 
 /* The place in the buffers after done bytes. */
 struct afu_iter afu_transfer_at(const struct afu_transfer *t, size_t done);
-struct afu_patience afu_transfer_patience(const struct afu_sock *s, struct afu_thread *th, int flags, int64_t timeout);
+/*
+ * How long a call may wait: whether not at all, as a result, since *p says so too at first. The
+ * first attempt is made inside, and p->nonblocking is put right before the second.
+ */
+static inline int afu_transfer_patience(struct afu_patience *p, const struct afu_sock *s, const struct afu_thread *th,
+					int flags, int64_t timeout)
+{
+	int nonblocking = (flags & MSG_DONTWAIT) || timeout == 0 ||
+			  (atomic_load_explicit(&s->ep->status_flags, memory_order_relaxed) & O_NONBLOCK);
+
+	/* relaxed: a flag by itself, and this thread's own count */
+	p->nonblocking = 1;
+	p->deadline = AFU_NEVER;
+	p->timed = timeout != AFU_NEVER;
+	p->sig_seq = atomic_load_explicit(&th->sig_seq, memory_order_relaxed);
+	if (__builtin_expect(p->timed && !nonblocking, 0))
+		p->deadline = afu_clock_deadline(timeout);
+	return nonblocking;
+}
 
 /* to, out: or NULL.  Bytes, or the negative errno of a cause. */
 ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu_destination *to,

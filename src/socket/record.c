@@ -43,34 +43,24 @@ static void recover_in(const struct afu_way_in *way)
 	afu_wake(way->peer, AFU_OUT);
 }
 
-int afu_sock_lock_tx(struct afu_sock *s, struct afu_thread *th)
+void afu_sock_recover_tx(struct afu_sock *s)
 {
-	int got = afu_lock_acquire(&s->ep->tx_lock, th);
+	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
 
-	if (__builtin_expect(got > 0, 0)) {
-		const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
-
-		if (s->type != SOCK_DGRAM)
-			recover_out(&s->out);
-		for (unsigned int i = 0; f && i < f->n_out; i++)
-			recover_out(&f->out[i]->out);
-	}
-	return got < 0 ? got : 0;
+	if (s->type != SOCK_DGRAM)
+		recover_out(&s->out);
+	for (unsigned int i = 0; f && i < f->n_out; i++)
+		recover_out(&f->out[i]->out);
 }
 
-int afu_sock_lock_rx(struct afu_sock *s, struct afu_thread *th)
+void afu_sock_recover_rx(struct afu_sock *s)
 {
-	int got = afu_lock_acquire(&s->ep->rx_lock, th);
+	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
 
-	if (__builtin_expect(got > 0, 0)) {
-		const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
-
-		if (s->type != SOCK_DGRAM)
-			recover_in(&s->in);
-		for (unsigned int i = 0; f && i < f->n_in; i++)
-			recover_in(&f->in[i]->in);
-	}
-	return got < 0 ? got : 0;
+	if (s->type != SOCK_DGRAM)
+		recover_in(&s->in);
+	for (unsigned int i = 0; f && i < f->n_in; i++)
+		recover_in(&f->in[i]->in);
 }
 
 int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p)

@@ -205,8 +205,27 @@ void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th);
 int afu_dgram_ready(const struct afu_sock *s);
 
 /* The locks of the two directions: 0, -EBUSY; what a dead owner left is put in order. */
-int afu_sock_lock_tx(struct afu_sock *s, struct afu_thread *th);
-int afu_sock_lock_rx(struct afu_sock *s, struct afu_thread *th);
+void afu_sock_recover_tx(struct afu_sock *s);
+void afu_sock_recover_rx(struct afu_sock *s);
+
+static inline int afu_sock_lock_tx(struct afu_sock *s, struct afu_thread *th)
+{
+	int got = afu_lock_acquire(&s->ep->tx_lock, th);
+
+	if (__builtin_expect(got > 0, 0))
+		afu_sock_recover_tx(s);
+	return got < 0 ? got : 0;
+}
+
+static inline int afu_sock_lock_rx(struct afu_sock *s, struct afu_thread *th)
+{
+	int got = afu_lock_acquire(&s->ep->rx_lock, th);
+
+	if (__builtin_expect(got > 0, 0))
+		afu_sock_recover_rx(s);
+	return got < 0 ? got : 0;
+}
+
 /*
  * A holder of the lock is stopped: whether the call goes on trying.  0, or the
  * negative errno that ends it.  Outside the critical section.
