@@ -43,6 +43,37 @@ static void stale_header(void)
 	}
 }
 
+/*
+ * A producer that dies between the header and the position of its intent, while the consumer
+ * has erased the record before, of the same extent, and not yet given it back: what is
+ * published there must be stale when the consumer comes round, or not be published.
+ */
+static void torn_intent(void)
+{
+	for (unsigned int area = 0; area < AFU_RING_AREAS; area++) {
+		uint64_t size = bed_size(area), at = AREA(area) | (size - 32);
+		struct afu_ring_record rec;
+		uint64_t header;
+
+		bed_up(0);
+		bed_begin_at(at + 32);
+		NEED(bed_put(1, 20, 0, 1) == 0);
+		header = tx->intent_header; /* of the first place in the next lap */
+		bed_begin_at(at);
+		NEED(bed_put(1, 20, 0, 1) == 0);
+		NEED(afu_ring_front(&ring, rx, &rec) == 1);
+		bed_take(&rec, 1);
+		atomic_store(&ring.head->position, at);
+		tx->intent_header = header;
+		afu_ring_recover_tx(&ring, tx);
+		atomic_store(&ring.head->position, at + 32);
+		CHECK_EQ(afu_ring_used(&ring, tx), 0);
+		bed_set_positions(at + size);
+		CHECK_EQ(afu_ring_front(&ring, rx, &rec), 0);
+		bed_down();
+	}
+}
+
 static uint64_t nasty(void)
 {
 	static const uint64_t values[] = {0,
@@ -407,6 +438,7 @@ static void no_record(void)
 
 static const struct tap_case cases[] = {
 	{"a header of an earlier lap is nothing", stale_header},
+	{"an intent of which half was written", torn_intent},
 	{"hostile values in every word", hostile},
 	{"positions that are no multiples of 8", crooked},
 	{"words that turn to 0", punched},
