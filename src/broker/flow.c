@@ -359,7 +359,8 @@ enum afu_cause afu_flow_connect(struct call *c)
 	s->state = AFU_CONNECTED;
 	afu_store_state(s);
 	retell(s);
-	if (before && before != to->id)
+	/* also to the same peer again: whatever the old association waited for is over */
+	if (before)
 		afu_relieve(&s->events->side[0]);
 	c->reply->arg[0] = s->state;
 	c->reply->arg[1] = f->id;

@@ -21,6 +21,8 @@
 #include <sys/socket.h>
 
 #define CHUNK 36544u
+/* So many marks in a row are passed over under the lock: a peer that makes more of them gains nothing. */
+#define PASSED_MAX 1024
 
 /* One buffer.  0, -EAGAIN: no room, -EBUSY: somebody holds the lock, -EFAULT, a refusal. */
 static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n, uint32_t flags,
@@ -245,9 +247,9 @@ static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len, size_
 {
 	const struct afu_ring *r = &s->in.ring;
 	struct afu_ring_record rec;
-	size_t done = 0;
+	size_t done = 0, passed = 0;
 
-	while (done < len) {
+	while (done < len && passed < PASSED_MAX) {
 		int err = afu_ring_front(r, s->in.rx, &rec);
 		size_t n;
 
@@ -258,6 +260,7 @@ static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len, size_
 		if (__builtin_expect(rec.flags != 0 || m->split, 0)) {
 			enum verdict v = judge(s, &rec, before + done, m);
 
+			passed += v == PASS_IT;
 			if (v == PASS_IT)
 				continue;
 			m->barrier = v == STOP_HERE;
@@ -379,13 +382,14 @@ static int peek_nothing(struct afu_sock *s, struct afu_receiving *m)
 static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
 	struct afu_ring_record rec;
-	int found;
+	int found, passed = 0;
 
 	if (m->flags & MSG_PEEK)
 		return peek_nothing(s, m);
 	do
 		found = afu_ring_front(&s->in.ring, s->in.rx, &rec);
-	while (found > 0 && (rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, 0) == PASS_IT);
+	while (found > 0 && (rec.flags & AFU_RECORD_OOB) && at_mark(s, &rec, 0, 0) == PASS_IT &&
+	       ++passed < PASSED_MAX);
 	if (found <= 0)
 		return 0;
 	note(s, &rec, m);

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-SECONDS = 60
+SECONDS = 240
 MEGABYTES = 700
 
 HOLDS, FAILS = 'holds', 'fails'
