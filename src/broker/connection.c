@@ -244,10 +244,34 @@ static void leave_line(struct afu_broker *b, struct bsock *s, int wake)
 	forget(b, embryo);
 }
 
+/* A connection that came out of the line is given back, unless somebody has accepted it already. */
+static void withdraw(struct afu_broker *b, struct bsock *s)
+{
+	struct conn *conn = s->conn;
+	struct bsock *embryo = s->state == AFU_CONNECTED && conn ? conn->end[1] : NULL, *l;
+
+	if (!embryo || embryo == s || !embryo->embryo || !embryo->listener)
+		return;
+	l = embryo->listener;
+	DL_DELETE(l->queue, embryo);
+	l->pending--;
+	publish_pending(l, 0);
+	s->conn = NULL;
+	s->state = AFU_UNCONNECTED;
+	afu_store_state(s);
+	conn->end[0] = conn->end[1] = NULL;
+	embryo->conn = NULL;
+	afu_store_conn_unref(b, conn);
+	forget(b, embryo);
+	admit(l, 1);
+}
+
 enum afu_cause afu_connection_cancel(struct call *c)
 {
 	int shut = 0;
 
+	if (c->req->arg[0])
+		withdraw(c->b, c->socket);
 	if (c->socket->state == AFU_CONNECTING) {
 		shut = c->socket->listener->shut_read;
 		leave_line(c->b, c->socket, 0);

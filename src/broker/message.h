@@ -29,7 +29,8 @@ enum afu_op {
 	AFU_OP_LISTEN,       /* socket; arg 0: backlog, arg 1: AFU_SIDE_*SHUT if it was shut before.  Reply: fd: channel */
 	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; arg 1: real uid << 32 | real gid; data: abstract address, or
 				fd: O_PATH.  Reply: arg 0: state, arg 1: identity of the caller, 0; fd: channel */
-	AFU_OP_CONNECT_CANCEL, /* socket.  Reply: arg 0: state it has come to */
+	AFU_OP_CONNECT_CANCEL, /* socket; arg 0: 1 if it was let in, and nobody has accepted it yet.  Reply: arg 0: state
+				it has come to */
 	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
 	AFU_OP_NAME,         /* socket; arg 0: AFU_NAME_*; arg 1: flow.  Reply: data: address */
 	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid, arg 2: 1 if anybody was recorded;

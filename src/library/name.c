@@ -477,9 +477,35 @@ static void leave_line(void *socket)
 	call_socket(&cancel, (uint64_t)(uintptr_t)socket, NULL, &reply);
 }
 
-static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32_t sig_seq)
+/*
+ * After the wait the kernel walks the path once more.  If it leads nowhere now, the
+ * connection is given back, unless it was accepted meanwhile.
+ */
+static int walk_again(struct afu_sock *s, const struct afu_name *name)
+{
+	struct afu_request req = {.op = AFU_OP_CONNECT_CANCEL, .arg = {1}};
+	struct afu_reply reply;
+	int node = name->abstract ? -1 : afu_transfer_open(name), err;
+
+	if (name->abstract || node >= 0) {
+		if (node >= 0)
+			afu_sys_close(node);
+		return 0;
+	}
+	err = call_socket(&req, s->id, NULL, &reply);
+	if (err || reply.arg[0] == AFU_CONNECTED)
+		return err;
+	/* the same refusal, as the thread's last */
+	err = afu_transfer_open(name);
+	if (err >= 0)
+		afu_sys_close(err);
+	return err < 0 ? err : afu_refuse(AFU_CAUSE_CONNECT_NOBODY);
+}
+
+static int wait_in_line(struct afu_sock *s, const struct afu_name *name, int64_t deadline, int timed, uint32_t sig_seq)
 {
 	struct afu_thread *th = afu_thread();
+	uint64_t id = s->id;
 	struct afu_request cancel = {.op = AFU_OP_CONNECT_CANCEL};
 	void *line = (void *)(uintptr_t)id;
 	struct afu_reply reply;
@@ -487,17 +513,15 @@ static int wait_in_line(int fd, uint64_t id, int64_t deadline, int timed, uint32
 		.bit = AFU_IN, .ready = admitted, .deadline = deadline, .sig_seq = sig_seq, .timed = timed};
 
 	for (;;) {
-		struct afu_sock *s;
-		int err, waited;
+		int err = afu_view_reenter(th, s), waited;
 
-		s = afu_view_enter(th, fd, &err);
-		if (!s)
-			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		if (err)
+			return err;
 		if (s->state != AFU_CONNECTING) {
 			int connected = s->state == AFU_CONNECTED;
 
 			afu_view_leave(th);
-			return connected ? 0 : afu_refuse(AFU_CAUSE_CONNECT_NOT_LISTENING);
+			return connected ? walk_again(s, name) : afu_refuse(AFU_CAUSE_CONNECT_NOT_LISTENING);
 		}
 		w.own = s->own;
 		w.arg = s;
@@ -657,7 +681,7 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	    !afu_domain_embedded() && s->state == AFU_UNCONNECTED)
 		err = afu_moved_connect(s, addr, len);
 	else if (err == AFU_CONNECTING)
-		err = wait_in_line(fd, s->id, deadline, timed, sig_seq);
+		err = wait_in_line(s, &name, deadline, timed, sig_seq);
 	else if (err == AFU_CONNECTED)
 		err = 0;
 	if (!err)
