@@ -217,6 +217,12 @@ static int looks_like_token(int fd)
 	return strncmp(name, "/memfd:" AFU_ENDPOINT_NAME, sizeof "/memfd:" AFU_ENDPOINT_NAME - 1) == 0;
 }
 
+void afu_library_arrived(int fd)
+{
+	if (looks_like_token(fd))
+		afu_view_recognise(fd);
+}
+
 /* As getdents64(2) gives it. */
 struct directory_entry {
 	uint64_t inode;

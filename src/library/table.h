@@ -77,6 +77,8 @@ int afu_fd_make_room(int fd);
 int afu_library_active(void);
 /* Reads AFUNIX_DOMAIN, recognises inherited descriptors.  For the preload's constructor. */
 void afu_library_start(void);
+/* A descriptor came through a kernel socket: it may be a socket of ours, sent by somebody in the domain. */
+void afu_library_arrived(int fd);
 /* A child was reaped: its sockets are closed when this returns.  Keeps errno. */
 void afu_library_reaped(void);
 

@@ -108,6 +108,8 @@ static void fresh_from_message(struct msghdr *msg)
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
 			afu_preload_fresh(fd);
+			if (afu_preload_active())
+				afu_library_arrived(fd);
 		}
 	}
 }
