@@ -3,12 +3,13 @@
 /*
  * The rows of the table; see metrics.h for what the columns mean.
  *
- * The order is that of the report: round trips, throughput, connections, readiness, and
- * what a connection or the mere presence of afunix costs.
+ * The order is that of the report: round trips, throughput, messages, what goes with them,
+ * connections, readiness, and what a connection or the mere presence of afunix costs.
  */
 #include "cli/bench/metrics.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 /* The columns that most rows share, so that a row shows what is particular to it. */
 #define LOWER .higher_is_better = false
@@ -16,6 +17,8 @@
 #define CROSS .place = AFU_BENCH_CROSS, .nonblocking = true
 #define SAME .place = AFU_BENCH_SAME
 #define FREE .place = AFU_BENCH_FREE
+#define DGRAM .type = SOCK_DGRAM
+#define SEQPACKET .type = SOCK_SEQPACKET
 
 const struct afu_bench_metric afu_bench_metrics[] = {
 	{"rtt_64_cross", "us", "round trip of 64 B between two processes, each on its own processor", LOWER,
@@ -40,6 +43,24 @@ const struct afu_bench_metric afu_bench_metrics[] = {
 	 .measure = afu_bench_bandwidth, .size = 16 * 1024},
 	{"bw_256k", "GB/s", "one way in sends of 256 KiB across processors", HIGHER, CROSS,
 	 .measure = afu_bench_bandwidth, .size = 256 * 1024},
+
+	{"dgram_rtt_64", "us", "as rtt_64_cross, datagrams between two sockets connected to each other",
+	 LOWER, CROSS, DGRAM, .measure = afu_bench_rtt, .size = 64},
+	{"dgram_tput_64", "M/s", "datagrams of 64 B one way between such sockets, across processors", HIGHER,
+	 CROSS, DGRAM, .measure = afu_bench_messages, .size = 64},
+	{"dgram_fan_in_64", "k/s",
+	 "datagrams of 64 B from 64 processes on one processor to a receiver on the other", HIGHER,
+	 .place = AFU_BENCH_CROSS, DGRAM, .measure = afu_bench_fan_in, .size = 64, .connections = 64},
+	{"seqpacket_rtt_64", "us", "as rtt_64_cross, over SOCK_SEQPACKET", LOWER, CROSS, SEQPACKET,
+	 .measure = afu_bench_rtt, .size = 64},
+	{"seqpacket_tput_64", "M/s", "packets of 64 B one way across processors, received one at a time",
+	 HIGHER, CROSS, SEQPACKET, .measure = afu_bench_messages, .size = 64},
+
+	{"fd_pass", "us",
+	 "a byte with a descriptor of a pipe, one way across processors: send, receive and close", LOWER,
+	 CROSS, .measure = afu_bench_pass_descriptor, .size = 1},
+	{"cred_pass", "us", "a byte with the sender's credentials (SO_PASSCRED), one way across processors",
+	 LOWER, CROSS, .measure = afu_bench_pass_credentials, .size = 1},
 
 	{"connect_cross", "us",
 	 "socket, connect, end of file from accept and close, close; across processors", LOWER, CROSS,

@@ -39,6 +39,7 @@ struct afu_bench_metric {
 	 */
 	bool best;
 	enum afu_bench_place place;
+	int type; /* of the socket; 0: SOCK_STREAM */
 	double (*measure)(const struct afu_bench_job *job);
 	size_t size;	      /* bytes in a message */
 	unsigned connections; /* how many at once */
@@ -66,6 +67,9 @@ double afu_bench_rtt_paced(const struct afu_bench_job *job);
 double afu_bench_rtt_oversubscribed(const struct afu_bench_job *job);
 double afu_bench_messages(const struct afu_bench_job *job);
 double afu_bench_bandwidth(const struct afu_bench_job *job);
+double afu_bench_fan_in(const struct afu_bench_job *job);
+double afu_bench_pass_descriptor(const struct afu_bench_job *job);
+double afu_bench_pass_credentials(const struct afu_bench_job *job);
 double afu_bench_connect(const struct afu_bench_job *job);
 double afu_bench_connect_stream(const struct afu_bench_job *job);
 double afu_bench_connect_request(const struct afu_bench_job *job);

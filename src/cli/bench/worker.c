@@ -61,7 +61,7 @@ void *afu_bench_buffer(size_t n)
 	return buf;
 }
 
-static void place(const struct afu_bench_job *job, bool server)
+void afu_bench_place(const struct afu_bench_job *job, bool server)
 {
 	int first = job->cpus[0], second = job->cpus[0];
 
@@ -100,40 +100,61 @@ void afu_bench_join(pid_t pid)
 		afu_bench_fail(0, "the other process failed");
 }
 
-static void server_listen(const struct afu_bench_server *server, const struct afu_bench_job *job,
-			  int *listener)
+void afu_bench_name(struct sockaddr_un *address, socklen_t *len)
 {
-	*listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (*listener < 0)
+	static unsigned serial;
+	int n;
+
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	n = snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1, "afunix-bench-%ld-%u",
+		     (long)getpid(), serial++);
+	*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+static int socket_of(int type)
+{
+	const int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
 		afu_bench_fail(errno, "socket");
-	if (bind(*listener, (const struct sockaddr *)&server->address, server->address_len) < 0)
+	return fd;
+}
+
+static int type_of(const struct afu_bench_job *job)
+{
+	return job->metric->type ? job->metric->type : SOCK_STREAM;
+}
+
+int afu_bench_bound(const struct afu_bench_job *job, const struct sockaddr_un *address, socklen_t len)
+{
+	const int fd = socket_of(type_of(job));
+
+	if (bind(fd, (const struct sockaddr *)address, len) < 0)
 		afu_bench_fail(errno, "bind");
-	if (listen(*listener, BACKLOG) < 0)
-		afu_bench_fail(errno, "listen");
-	if (job->flags && fcntl(*listener, F_SETFL, O_NONBLOCK) < 0)
+	if (job->flags && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		afu_bench_fail(errno, "fcntl O_NONBLOCK");
+	return fd;
 }
 
 void afu_bench_server_start(struct afu_bench_server *server, const struct afu_bench_job *job,
 			    afu_bench_serve serve, void *arg)
 {
-	static unsigned serial;
-	int ready[2], listener, n;
+	int ready[2], listener;
 	char byte = 0;
 
 	memset(server, 0, sizeof(*server));
-	server->address.sun_family = AF_UNIX;
-	n = snprintf(server->address.sun_path + 1, sizeof(server->address.sun_path) - 1,
-		     "afunix-bench-%ld-%u", (long)getpid(), serial++);
-	server->address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
-
+	server->type = type_of(job);
+	afu_bench_name(&server->address, &server->address_len);
 	if (pipe(ready) < 0)
 		afu_bench_fail(errno, "pipe");
 	server->pid = afu_bench_fork();
 	if (server->pid == 0) {
 		close(ready[0]);
-		place(job, true);
-		server_listen(server, job, &listener);
+		afu_bench_place(job, true);
+		listener = afu_bench_bound(job, &server->address, server->address_len);
+		if (server->type != SOCK_DGRAM && listen(listener, BACKLOG) < 0)
+			afu_bench_fail(errno, "listen");
 		if (write(ready[1], &byte, 1) != 1)
 			_exit(1);
 		close(ready[1]);
@@ -141,7 +162,7 @@ void afu_bench_server_start(struct afu_bench_server *server, const struct afu_be
 		_exit(0);
 	}
 	close(ready[1]);
-	place(job, false);
+	afu_bench_place(job, false);
 	if (read(ready[0], &byte, 1) != 1)
 		afu_bench_fail(0, "the server ended before it listened");
 	close(ready[0]);
@@ -152,27 +173,70 @@ void afu_bench_server_finish(struct afu_bench_server *server)
 	afu_bench_join(server->pid);
 }
 
+/* The client of datagrams: named, so that it can be answered, and heard. */
+static void say_hello(int fd, int flags)
+{
+	const char hello = 0;
+
+	afu_bench_send(fd, &hello, 1, flags);
+}
+
 int afu_bench_dial(const struct afu_bench_server *server, int flags)
 {
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (flags ? SOCK_NONBLOCK : 0), 0);
+	const int fd = socket_of(server->type | (flags ? SOCK_NONBLOCK : 0));
+	struct sockaddr_un own;
+	socklen_t len;
 
-	if (fd < 0)
-		afu_bench_fail(errno, "socket");
+	if (server->type == SOCK_DGRAM) {
+		afu_bench_name(&own, &len);
+		if (bind(fd, (const struct sockaddr *)&own, len) < 0)
+			afu_bench_fail(errno, "bind");
+	}
 	/* EAGAIN is a full backlog, which a blocking connect sleeps for. */
 	while (connect(fd, (const struct sockaddr *)&server->address, server->address_len) < 0)
 		if (errno != EINTR && !(flags && errno == EAGAIN))
 			afu_bench_fail(errno, "connect");
+	if (server->type == SOCK_DGRAM)
+		say_hello(fd, flags);
 	return fd;
 }
 
-int afu_bench_answer(int listener, int flags)
+/* The socket itself, connected to who says hello; a duplicate, since the listener is closed. */
+static int answer_hello(int fd, int flags)
+{
+	struct sockaddr_un from;
+	socklen_t len = sizeof(from);
+	char hello;
+
+	while (recvfrom(fd, &hello, 1, flags, (struct sockaddr *)&from, &len) < 0)
+		if (errno != EINTR && !(flags && errno == EAGAIN))
+			afu_bench_fail(errno, "recvfrom");
+	if (connect(fd, (const struct sockaddr *)&from, len) < 0)
+		afu_bench_fail(errno, "connect back");
+	fd = dup(fd);
+	if (fd < 0)
+		afu_bench_fail(errno, "dup");
+	return fd;
+}
+
+int afu_bench_answer(const struct afu_bench_job *job, int listener)
 {
 	int fd;
 
+	if (type_of(job) == SOCK_DGRAM)
+		return answer_hello(listener, job->flags);
 	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0)
-		if (errno != EINTR && !(flags && errno == EAGAIN))
+		if (errno != EINTR && !(job->flags && errno == EAGAIN))
 			afu_bench_fail(errno, "accept4");
 	return fd;
+}
+
+void afu_bench_hang_up(const struct afu_bench_job *job, int fd)
+{
+	while (type_of(job) == SOCK_DGRAM && send(fd, "", 0, job->flags) < 0)
+		if (errno != EINTR && !(job->flags && errno == EAGAIN))
+			afu_bench_fail(errno, "send of the end");
+	close(fd);
 }
 
 void afu_bench_send(int fd, const void *buf, size_t n, int flags)

@@ -40,11 +40,19 @@ struct afu_bench_page *afu_bench_page_new(void);
 
 struct afu_bench_server {
 	pid_t pid;
+	int type;
 	struct sockaddr_un address;
 	socklen_t address_len;
 };
 
 typedef void (*afu_bench_serve)(const struct afu_bench_job *job, int listener, void *arg);
+
+/* An abstract name that no other worker uses. */
+void afu_bench_name(struct sockaddr_un *address, socklen_t *len);
+/* A bound socket of the metric's type, non-blocking if the job's calls are. */
+int afu_bench_bound(const struct afu_bench_job *job, const struct sockaddr_un *address, socklen_t len);
+/* Confines the process to where the metric wants the client or the server. */
+void afu_bench_place(const struct afu_bench_job *job, bool server);
 
 /*
  * Starts a process that listens on an abstract name and runs `serve`, which owns the
@@ -60,10 +68,16 @@ void afu_bench_server_finish(struct afu_bench_server *server);
 pid_t afu_bench_fork(void);
 void afu_bench_join(pid_t pid);
 
-/* A connected stream to the server.  `flags` as in the job. */
+/*
+ * A socket connected to the server.  `flags` as in the job.  There are no connections of
+ * datagrams: the client has a name of its own and says hello from it, and the server's
+ * answer is a socket that is connected to that name.
+ */
 int afu_bench_dial(const struct afu_bench_server *server, int flags);
 /* The next connection; with MSG_DONTWAIT in a loop, the listener being non-blocking then. */
-int afu_bench_answer(int listener, int flags);
+int afu_bench_answer(const struct afu_bench_job *job, int listener);
+/* Closes it; the other end of datagrams is told by an empty one, which is received as the end. */
+void afu_bench_hang_up(const struct afu_bench_job *job, int fd);
 
 /* All n bytes; with MSG_DONTWAIT in a loop. */
 void afu_bench_send(int fd, const void *buf, size_t n, int flags);

@@ -46,7 +46,7 @@ static void serve(const struct afu_bench_job *job, int listener, void *arg)
 
 	/* acquire: pairs with the release in measure(), made before the last connection. */
 	while (accepted < atomic_load_explicit(&page->total, memory_order_acquire)) {
-		const int fd = afu_bench_answer(listener, job->flags);
+		const int fd = afu_bench_answer(job, listener);
 
 		accepted++;
 		if (size > 0) {

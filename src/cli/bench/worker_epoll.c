@@ -94,7 +94,7 @@ static void serve(const struct afu_bench_job *job, int listener, void *arg)
 	if (epfd < 0)
 		afu_bench_fail(errno, "epoll_create1");
 	for (unsigned i = 0; i < left; i++)
-		watch(epfd, afu_bench_answer(listener, job->flags));
+		watch(epfd, afu_bench_answer(job, listener));
 	close(listener);
 	while (left > 0) {
 		const int n = epoll_wait(epfd, events, EVENTS, job->flags ? 0 : -1);

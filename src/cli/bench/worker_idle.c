@@ -54,7 +54,7 @@ static void serve(const struct afu_bench_job *job, int listener, void *arg)
 
 	/* As many as the client makes; it tells the end by a connection that it closes unused. */
 	for (;;) {
-		const int fd = afu_bench_answer(listener, 0);
+		const int fd = afu_bench_answer(job, listener);
 
 		if (!afu_bench_recv(fd, buf, job->metric->size, 0)) {
 			close(fd);

@@ -37,7 +37,7 @@ static void echo(const struct afu_bench_job *job, int listener, void *arg)
 {
 	const size_t size = job->metric->size;
 	char *buf = afu_bench_buffer(size);
-	const int fd = afu_bench_answer(listener, job->flags);
+	const int fd = afu_bench_answer(job, listener);
 
 	(void)arg;
 	close(listener);
@@ -58,9 +58,9 @@ static void client_init(struct client *client, const struct afu_bench_job *job,
 	client->fd = afu_bench_dial(server, 0);
 }
 
-static void client_fini(struct client *client)
+static void client_fini(struct client *client, const struct afu_bench_job *job)
 {
-	close(client->fd);
+	afu_bench_hang_up(job, client->fd);
 	free(client->out);
 	free(client->in);
 }
@@ -119,7 +119,7 @@ double afu_bench_rtt(const struct afu_bench_job *job)
 		samples[n++] = now - begin < UINT32_MAX ? (uint32_t)(now - begin) : UINT32_MAX;
 	} while (now < end && n < SAMPLES);
 
-	client_fini(&client);
+	client_fini(&client, job);
 	afu_bench_server_finish(&server);
 	us = (double)afu_bench_median(samples, n) / batch / 1e3;
 	free(samples);
@@ -162,7 +162,7 @@ double afu_bench_rtt_paced(const struct afu_bench_job *job)
 		round_trip(&client);
 		samples[n++] = (uint32_t)(afu_bench_now() - begin);
 	}
-	client_fini(&client);
+	client_fini(&client, job);
 	afu_bench_server_finish(&server);
 	us = (double)afu_bench_median(samples, n) / 1e3;
 	free(samples);
@@ -182,7 +182,7 @@ static _Noreturn void pair_client(const struct afu_bench_job *job, const struct 
 		/* relaxed: a count for itself, with no other data behind it. */
 		atomic_store_explicit(count, client.serial, memory_order_relaxed);
 	}
-	client_fini(&client);
+	client_fini(&client, job);
 	_exit(0);
 }
 

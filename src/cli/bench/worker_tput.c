@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
  * One-way throughput: the server's process sends as fast as it may, the client receives.
+ * Of a stream it receives as much as there is, of the other types a message at a time.
  *
  * The receiver counts over a fixed time, after a warm-up, while the sender never stops, so
  * neither the start nor what is in flight at the end is in the figure.  Then it drains the
@@ -41,7 +42,7 @@ static void pour(const struct afu_bench_job *job, int listener, void *arg)
 	const size_t size = job->metric->size;
 	struct afu_bench_page *page = arg;
 	unsigned char *buf = afu_bench_buffer(size);
-	const int fd = afu_bench_answer(listener, job->flags);
+	const int fd = afu_bench_answer(job, listener);
 	uint64_t total = 0;
 
 	close(listener);
@@ -54,7 +55,7 @@ static void pour(const struct afu_bench_job *job, int listener, void *arg)
 	}
 	/* release: pairs with the acquire in throughput(), after the end of file. */
 	atomic_store_explicit(&page->total, total, memory_order_release);
-	close(fd);
+	afu_bench_hang_up(job, fd);
 	free(buf);
 }
 
