@@ -232,6 +232,26 @@ uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx)
 	return sum > released ? sum - released : 0;
 }
 
+uint64_t afu_ring_used_most(const struct afu_ring_tx *tx)
+{
+	uint64_t given = atomic_load_explicit(&tx->given, memory_order_relaxed); /* ours, or a hint */
+	uint64_t sum = charged(tx);
+
+	return sum > given ? sum - given : 0;
+}
+
+uint64_t afu_ring_used_near(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t limit)
+{
+	uint64_t used = afu_ring_used_most(tx);
+
+	if (__builtin_expect(used < limit, 1))
+		return used;
+	atomic_store_explicit(&tx->given, atomic_load_explicit(&r->head->released, memory_order_acquire),
+			      memory_order_relaxed);
+	/* acquire: as in afu_ring_used(); relaxed: the lock orders it */
+	return afu_ring_used_most(tx);
+}
+
 /* What stands at a position. */
 static int look(const struct afu_ring *r, uint64_t at, struct afu_ring_record *rec)
 {

@@ -94,6 +94,7 @@ struct afu_ring_tx {
 	uint64_t intent_header;
 	uint64_t charged_before; /* sum of charges without the intent's record */
 	uint64_t charged_after;  /* and with it */
+	_Atomic uint64_t given;  /* what the consumer had released when last looked at: at least so much */
 	uint64_t dirty;          /* so many bytes behind the tail may have been written without a commit */
 };
 
@@ -135,6 +136,14 @@ int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_
 
 /* Charges not yet given back by the consumer. */
 uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx);
+
+/*
+ * The same, but rather too much than too little: without a look at the consumer's line, which
+ * then stays with the consumer.  And, under the lock, after such a look if it says `limit` or
+ * more.
+ */
+uint64_t afu_ring_used_most(const struct afu_ring_tx *tx);
+uint64_t afu_ring_used_near(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t limit);
 
 /* The first record: 1, 0 if there is none, -EPROTO if what stands there is no record. */
 int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_ring_record *rec);

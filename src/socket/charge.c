@@ -77,6 +77,16 @@ size_t afu_sock_unsent(const struct afu_sock *s)
 	return sum;
 }
 
+size_t afu_sock_unsent_most(const struct afu_sock *s)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+	size_t sum = 0;
+
+	for (unsigned int i = 0; f && i < f->n_out; i++)
+		sum += afu_ring_used_most(f->out[i]->out.tx);
+	return sum;
+}
+
 int afu_sock_roomy(const struct afu_sock *s)
 {
 	return 4 * (afu_sock_unsent(s) + 1) <= afu_sock_limit(s);

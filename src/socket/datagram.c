@@ -9,7 +9,8 @@
  * sender that was stopped between drawing a number and delivering.
  *
  * A sender's buffer is charged for all its flows together.  A receiver's queue is limited by
- * the count in its inbox, unless it is connected to the sender.  The count is kept by those
+ * the count in its inbox, unless it is connected to the sender, whose messages are then not
+ * counted.  The count is kept by those
  * who need not be trusted or alive: the receiver puts it right whenever it finds nothing.
  */
 #include "socket/sock.h"
@@ -52,7 +53,7 @@ int afu_dgram_admit(struct afu_sock *s, size_t len, const struct afu_sending *m)
 		return afu_refuse_as(AFU_CAUSE_DGRAM_PEER_LEFT, err, NULL);
 	if (own_shut(s) & AFU_SIDE_WSHUT)
 		return afu_refuse(AFU_CAUSE_SEND_SHUT);
-	if (afu_sock_unsent(s) >= afu_sock_limit(s))
+	if (afu_sock_unsent_most(s) >= afu_sock_limit(s) && afu_sock_unsent(s) >= afu_sock_limit(s))
 		return -EAGAIN;
 	return len > AFU_MESSAGE_MAX ? afu_refuse(AFU_CAUSE_MESSAGE_BEYOND_KERNEL) : 0;
 }
@@ -128,11 +129,15 @@ static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter
 	struct afu_ring_mark *mark = flow->out.ring.mark;
 	int err;
 
+	/* for afu_sock_unsent_most() */
+	afu_ring_used_near(&flow->out.ring, flow->out.tx, afu_sock_limit(s) / 2);
+	/* connected to this sender, the receiver gets nothing from anybody else: there is no line to stand in */
+	if (afu_side_flags(flow->out.peer) & AFU_SIDE_BACK)
+		return afu_record_put(s, &flow->out, from, n, 0, m, afu_charge(SOCK_DGRAM, n));
 	/* counted before it is looked at: of two senders to the last place one gives way */
 	atomic_store_explicit(&mark->counting, 1, memory_order_relaxed); /* the addition orders it */
 	atomic_fetch_add(&flow->inbox->queued, 1);
-	if (!(afu_side_flags(flow->out.peer) & AFU_SIDE_BACK) && (int32_t)flow->queue_max >= 0 &&
-	    queued(flow) - 1 > (int32_t)flow->queue_max)
+	if ((int32_t)flow->queue_max >= 0 && queued(flow) - 1 > (int32_t)flow->queue_max)
 		err = -EAGAIN;
 	else
 		err = afu_record_put(s, &flow->out, from, n, 0, m, afu_charge(SOCK_DGRAM, n));
@@ -486,7 +491,8 @@ ssize_t afu_dgram_recv(struct afu_sock *s, struct afu_thread *th, struct afu_ite
 
 		if (err)
 			return afu_refuse_as(AFU_CAUSE_DGRAM_PEER_LEFT, err, NULL);
-		newcomer.produced = produced(s);
+		if (__builtin_expect(newcomer.only_new, 0))
+			newcomer.produced = produced(s);
 		n = look(s, th, &it, len, m);
 		if (n >= 0)
 			return n;

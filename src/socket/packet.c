@@ -22,7 +22,9 @@ static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from,
 	afu_thread_enter(th);
 	err = afu_sock_lock_tx(s, th);
 	if (!err) {
-		if (afu_ring_used(&s->out.ring, s->out.tx) >= afu_sock_limit(s))
+		uint32_t limit = afu_sock_limit(s);
+
+		if (afu_ring_used_near(&s->out.ring, s->out.tx, limit) >= limit)
 			err = -EAGAIN;
 		else if (n > AFU_MESSAGE_MAX)
 			err = afu_refuse(AFU_CAUSE_MESSAGE_BEYOND_KERNEL);
@@ -206,7 +208,10 @@ ssize_t afu_packet_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 
 		if (err)
 			return afu_refuse_as(AFU_CAUSE_PEER_RESET, err, NULL);
-		newcomer.produced = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
+		/* only then: the line is the sender's, and each look at it costs both */
+		if (__builtin_expect(newcomer.only_new, 0))
+			newcomer.produced =
+				atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
 		n = look(s, th, to, len, m);
 		if (n >= 0 || n == -EFAULT) {
 			if (!(m->flags & MSG_PEEK))

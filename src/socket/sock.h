@@ -321,6 +321,8 @@ uint32_t afu_sock_error(const struct afu_sock *s);
 /* Unread bytes, SIOCINQ; charged bytes, SIOCOUTQ; SIOCATMARK. */
 size_t afu_sock_unread(struct afu_sock *s, struct afu_thread *th);
 size_t afu_sock_unsent(const struct afu_sock *s);
+/* For datagrams: the same or more, without a look at the receivers' lines. */
+size_t afu_sock_unsent_most(const struct afu_sock *s);
 int afu_stream_at_mark(struct afu_sock *s, struct afu_thread *th);
 
 /* shutdown() of a socket that does not listen; bits: AFU_SIDE_RSHUT, AFU_SIDE_WSHUT. */

@@ -33,7 +33,9 @@ static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from,
 	afu_thread_enter(th);
 	err = afu_sock_lock_tx(s, th);
 	if (!err) {
-		if (afu_ring_used(&s->out.ring, s->out.tx) >= afu_sock_limit(s))
+		uint32_t limit = afu_sock_limit(s);
+
+		if (afu_ring_used_near(&s->out.ring, s->out.tx, limit) >= limit)
 			err = -EAGAIN;
 		else
 			err = afu_record_put(s, &s->out, from, n, flags, m, afu_charge(SOCK_STREAM, n));
@@ -485,7 +487,10 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		uint32_t shut = afu_side_flags(s->own);
 		ssize_t n;
 
-		newcomer.produced = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
+		/* only then: the line is the sender's, and each look at it costs both */
+		if (__builtin_expect(w.arg == &newcomer, 0))
+			newcomer.produced =
+				atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
 		n = look(s, th, to, len - done, before + done, m, &any);
 		if (n == -EBUSY) {
 			err = afu_sock_patient(th, p);

@@ -159,6 +159,7 @@ static void scribble_positions(void)
 			     &tx->charged_before, &tx->charged_after, &tx->dirty,
 			     &rx->released,	  &rx->released_at,   &rx->discarded};
 	_Atomic uint64_t *words[] = {&tx->tail,
+				     &tx->given,
 				     &rx->head,
 				     &rx->partial,
 				     &ring.head->position,
@@ -188,6 +189,7 @@ static void use_producer(void)
 	int err = afu_ring_put(&ring, tx, words, &it, n, (uint32_t)tap_below(4096), 1000);
 
 	(void)afu_ring_used(&ring, tx);
+	(void)afu_ring_used_near(&ring, tx, tap_random() % 100000);
 	CHECK(err == 0 || err == -EAGAIN || (err == -EMSGSIZE && n > AFU_RING_RECORD_MAX - 24));
 	if (tap_below(4) == 0)
 		afu_ring_recover_tx(&ring, tx);
