@@ -27,6 +27,12 @@
 /* So long the broker waits for descriptors to close before it goes on without. */
 #define CLOSING_NS 20000000
 
+/*
+ * Sockets in one direction.  The kernel counts what accompanies them against the sender's
+ * limit of open files; this one is for those who announce parcels and send none.
+ */
+#define PARCELS_MAX (1u << 17)
+
 enum { TO_PARK, TO_FETCH };
 
 static enum afu_cause make_parking(struct direction *d)
@@ -58,6 +64,44 @@ enum afu_cause afu_rights_parking(struct call *c)
 	return cause;
 }
 
+static void let_go(struct afu_broker *b, struct parcel *p)
+{
+	struct bsock *s = p->socket;
+
+	DL_DELETE(p->in->parcels, p);
+	DL_DELETE2(s->lies_in, p, of_prev, of_next);
+	p->in->n_parcels--;
+	free(p);
+	b->collect = 1;
+	if (--s->in_flight == 0 && s->unheld && !s->dropped) {
+		s->dropped = 1;
+		DL_APPEND2(b->dropped, s, dropped_prev, dropped_next);
+	}
+}
+
+static enum afu_cause entrust_one(struct call *c, struct direction *d, int fd, uint64_t *id)
+{
+	struct bsock *s = afu_store_shown(c->b, fd);
+	struct parcel *p;
+
+	if (!s)
+		return AFU_CAUSE_NOT_A_SOCKET;
+	*id = s->id;
+	if (d->n_parcels >= PARCELS_MAX)
+		return AFU_CAUSE_RIGHTS_IN_FLIGHT;
+	p = calloc(1, sizeof *p);
+	if (!p)
+		return AFU_CAUSE_NO_MEMORY;
+	p->number = c->req->arg[1];
+	p->socket = s;
+	p->in = d;
+	s->in_flight++;
+	d->n_parcels++;
+	DL_APPEND(d->parcels, p);
+	DL_APPEND2(s->lies_in, p, of_prev, of_next);
+	return AFU_CAUSE_NONE;
+}
+
 enum afu_cause afu_rights_entrust(struct call *c)
 {
 	struct direction *d = afu_flow_direction(c, 1);
@@ -66,33 +110,19 @@ enum afu_cause afu_rights_entrust(struct call *c)
 	if (!d)
 		return AFU_CAUSE_NOT_CONNECTED;
 	for (unsigned int i = 0; i < c->n; i++) {
-		struct bsock *s = afu_store_shown(c->b, c->fds[i]);
-		struct parcel *p = s ? calloc(1, sizeof *p) : NULL;
+		enum afu_cause cause = entrust_one(c, d, c->fds[i], &ids[i]);
 
-		if (!p)
-			return s ? AFU_CAUSE_NO_MEMORY : AFU_CAUSE_NOT_A_SOCKET;
-		p->number = c->req->arg[1];
-		p->socket = s;
-		s->in_flight++;
-		DL_APPEND(d->parcels, p);
-		ids[i] = s->id;
+		for (; cause && i; i--)
+			let_go(c->b, d->parcels->prev);
+		if (cause)
+			return cause;
 	}
+	/* nobody would ever take them out, and no queue that can be reached would hold them */
+	for (unsigned int i = 0; d->ended && i < c->n; i++)
+		let_go(c->b, d->parcels->prev);
 	c->reply->length = (uint32_t)(c->n * sizeof *ids);
 	memcpy(c->reply->data, ids, c->reply->length);
 	return AFU_CAUSE_NONE;
-}
-
-static void let_go(struct afu_broker *b, struct direction *d, struct parcel *p)
-{
-	struct bsock *s = p->socket;
-
-	DL_DELETE(d->parcels, p);
-	free(p);
-	b->collect = 1;
-	if (--s->in_flight == 0 && s->unheld && !s->dropped) {
-		s->dropped = 1;
-		DL_APPEND2(b->dropped, s, dropped_prev, dropped_next);
-	}
 }
 
 enum afu_cause afu_rights_claim(struct call *c)
@@ -119,7 +149,7 @@ enum afu_cause afu_rights_claim(struct call *c)
 		afu_call_give(c, token, 0);
 	}
 	if (how != AFU_CLAIM_COPY)
-		let_go(c->b, d, p);
+		let_go(c->b, p);
 	return AFU_CAUSE_NONE;
 }
 
@@ -156,8 +186,9 @@ static void close_parking(int fd)
 
 void afu_rights_drop(struct afu_broker *b, struct direction *d)
 {
+	d->ended = 1;
 	while (d->parcels)
-		let_go(b, d, d->parcels);
+		let_go(b, d->parcels);
 	for (int i = 0; i < 2; i++) {
 		if (d->parking[i])
 			close_parking(d->parking[i] - 1);
@@ -192,65 +223,70 @@ void afu_rights_unheld(struct afu_broker *b, struct bsock *s)
 
 void afu_rights_forget(struct afu_broker *b, struct bsock *s)
 {
+	/* one that only kept itself alive, with others, may lie in queues of those that are closed after it */
+	while (s->lies_in)
+		let_go(b, s->lies_in);
 	afu_rights_held(b, s);
 	if (s->dropped)
 		DL_DELETE2(b->dropped, s, dropped_prev, dropped_next);
 	s->dropped = 0;
 }
 
-static void reach(struct bsock *s);
+/* Enters a socket that can be reached; what lies in its queues is looked at later. */
+static void reach(struct bsock **todo, struct bsock *s)
+{
+	if (s->reached)
+		return;
+	s->reached = 1;
+	s->reach_next = *todo;
+	*todo = s;
+}
 
-static void reach_all(const struct direction *d)
+static void reach_all(struct bsock **todo, const struct direction *d)
 {
 	struct parcel *p;
 
 	DL_FOREACH(d->parcels, p)
 	{
-		reach(p->socket);
+		reach(todo, p->socket);
 	}
 }
 
 /* Whatever lies in the queues of a socket that can be received from can be received. */
-static void reach(struct bsock *s)
+static void reach_from(struct bsock **todo, const struct bsock *s)
 {
 	struct flow *f;
 	struct bsock *e;
 
-	if (s->reached)
-		return;
-	s->reached = 1;
 	if (s->conn)
-		reach_all(&s->conn->from[1 - s->side]);
+		reach_all(todo, &s->conn->from[1 - s->side]);
 	DL_FOREACH2(s->in, f, in_next)
 	{
-		reach_all(&f->way);
+		reach_all(todo, &f->way);
 	}
 	DL_FOREACH(s->queue, e)
 	{
-		reach(e);
+		reach(todo, e);
 	}
 	DL_FOREACH(s->line, e)
 	{
 		if (e->conn && e->conn->end[1])
-			reach(e->conn->end[1]);
+			reach(todo, e->conn->end[1]);
 	}
 }
 
-static struct bsock *first_garbage(struct afu_broker *b)
+/* Closing one may close others, so they are only marked and entered here. */
+static void condemn(struct afu_broker *b, struct bsock *s)
 {
-	struct bsock *s, *next;
-
-	HASH_ITER(by_id, b->by_id, s, next)
-	{
-		if (s->unheld && !s->reached)
-			return s;
-	}
-	return NULL;
+	s->garbage = 1;
+	if (!s->dropped)
+		DL_APPEND2(b->dropped, s, dropped_prev, dropped_next);
+	s->dropped = 1;
 }
 
 static void collect(struct afu_broker *b)
 {
-	struct bsock *s, *next;
+	struct bsock *s, *next, *todo = NULL;
 
 	HASH_ITER(by_id, b->by_id, s, next)
 	{
@@ -260,10 +296,18 @@ static void collect(struct afu_broker *b)
 	HASH_ITER(by_id, b->by_id, s, next)
 	{
 		if (!s->unheld && !s->embryo)
-			reach(s);
+			reach(&todo, s);
 	}
-	while ((s = first_garbage(b)) != NULL)
-		afu_connection_close(b, s);
+	/* a list and no recursion: how deep they lie in each other is up to the clients */
+	while ((s = todo) != NULL) {
+		todo = s->reach_next;
+		reach_from(&todo, s);
+	}
+	HASH_ITER(by_id, b->by_id, s, next)
+	{
+		if (s->unheld && !s->reached)
+			condemn(b, s);
+	}
 }
 
 void afu_rights_settle(struct afu_broker *b)
@@ -278,7 +322,7 @@ void afu_rights_settle(struct afu_broker *b)
 		}
 		DL_DELETE2(b->dropped, s, dropped_prev, dropped_next);
 		s->dropped = 0;
-		if (s->unheld && !s->in_flight)
+		if (s->unheld && (s->garbage || !s->in_flight))
 			afu_connection_close(b, s);
 	}
 }

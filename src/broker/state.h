@@ -69,13 +69,17 @@ struct voices {
 struct parcel {
 	uint64_t number; /* the sender's, for the message */
 	struct bsock *socket;
-	struct parcel *prev, *next;
+	struct direction *in;
+	struct parcel *prev, *next;       /* in the direction */
+	struct parcel *of_prev, *of_next; /* of the socket: a parcel never outlives it */
 };
 
 /* What goes beside the bytes of one direction. */
 struct direction {
 	int parking[2]; /* 1 + kernel sockets: to park descriptors of the kernel's, and to fetch them; 0 */
 	struct parcel *parcels;
+	unsigned int n_parcels;
+	int ended; /* nobody receives from it any more */
 	struct voices *voices;
 };
 
@@ -147,8 +151,11 @@ struct bsock {
 	struct voices *voices; /* of datagrams: at all flows */
 
 	unsigned int in_flight;  /* how often it lies in a queue */
+	struct parcel *lies_in;  /* these */
 	int unheld;              /* nobody has a descriptor of it, but it is in flight */
 	int reached;             /* by the collector */
+	int garbage;             /* it was not, and is about to be closed */
+	struct bsock *reach_next;
 	int dropped;             /* in the list of such */
 	struct bsock *dropped_prev, *dropped_next;
 	uint32_t wants;          /* and what they ask of senders */
