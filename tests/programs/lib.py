@@ -5,9 +5,11 @@
 A test is a list of cases; a case is a function that returns if all is well and raises
 otherwise.  Each case runs with an empty directory of its own as working directory, and
 whatever it started is gone after it: commands run in sessions of their own, which are
-killed whole.  AFUNIX in the environment is the path of the command.
+killed whole, and daemons that left their session come to this process when their parent
+ends, and are killed then.  AFUNIX in the environment is the path of the command.
 """
 
+import ctypes
 import os
 import shlex
 import shutil
@@ -21,6 +23,7 @@ AFUNIX = os.path.abspath(os.environ.get('AFUNIX', 'afunix'))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, 'peers.py')
 SIDES = ('kernel', 'afunix')
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Skip(Exception):
@@ -73,6 +76,18 @@ def end(process):
     except ProcessLookupError:
         pass
     process.wait()
+
+
+def end_strays():
+    """Kills what came to us because its parent has ended, until nothing comes any more."""
+    while True:
+        with open(f'/proc/self/task/{os.getpid()}/children', encoding='ascii') as listing:
+            strays = [int(pid) for pid in listing.read().split()]
+        if not strays:
+            return
+        for pid in strays:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def prefix(side, *options):
@@ -129,6 +144,7 @@ def one(title, function):
     except Exception:  # pylint: disable=broad-except
         text = traceback.format_exc()
     finally:
+        end_strays()
         os.chdir(home)
         shutil.rmtree(directory, ignore_errors=True)
     for line in text.splitlines():
@@ -141,6 +157,7 @@ def main(cases):
     chosen = [case for case in cases if not sys.argv[1:] or any(word in case[0] for word in sys.argv[1:])]
     print(f'1..{len(chosen)}', flush=True)
     bad = 0
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number, (title, function) in enumerate(chosen, 1):
         verdict, mark = one(title, function)
         bad += verdict == 'not ok'
