@@ -51,10 +51,13 @@ struct name {
 /* Somebody who spoke, or may have: as the kernel attested him.  Never changed. */
 struct voice {
 	uint64_t id;
-	pid_t pid;
-	uid_t uid;
-	gid_t gid;
-	int pidfd; /* -1 */
+	struct voice_key {
+		pid_t pid;
+		uid_t uid;
+		gid_t gid;
+	} who;
+	int pidfd;  /* -1 */
+	int listed; /* whoever speaks alike shares it */
 	unsigned int refs;
 	UT_hash_handle hh;
 };

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,11 +33,18 @@ struct voices *afu_voices_ref(struct voices *v)
 	return v;
 }
 
+static void unlist(struct afu_broker *b, struct voice *who)
+{
+	if (who->listed)
+		HASH_DELETE(hh, b->voices, who);
+	who->listed = 0;
+}
+
 static void unref(struct afu_broker *b, struct voice *who)
 {
 	if (--who->refs)
 		return;
-	HASH_DELETE(hh, b->voices, who);
+	unlist(b, who);
 	if (who->pidfd >= 0)
 		close(who->pidfd);
 	free(who);
@@ -60,39 +68,72 @@ static int is_alive(const struct voice *who)
 	return who->pidfd >= 0 && poll(&p, 1, 0) == 0;
 }
 
-static struct voice *find(const struct voices *v, pid_t pid, uid_t uid, gid_t gid)
+/* Whoever spoke in the same name anywhere in the domain, if it is still the same process. */
+static struct voice *find(struct afu_broker *b, const struct voice_key *key)
 {
-	for (unsigned int i = 0; i < v->n; i++) {
-		struct voice *who = v->who[i];
+	struct voice *who;
 
-		if (who->pid == pid && who->uid == uid && who->gid == gid && is_alive(who))
-			return who;
+	HASH_FIND(hh, b->voices, key, sizeof *key, who);
+	if (who && !is_alive(who)) {
+		unlist(b, who);
+		who = NULL;
 	}
-	return NULL;
+	return who;
 }
 
-uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid)
+static struct voice *make(struct afu_broker *b, const struct voice_key *key)
 {
-	struct voice *who = find(v, pid, uid, gid);
+	struct voice *who = calloc(1, sizeof *who);
 
-	if (who)
-		return who->id;
+	if (!who)
+		return NULL;
+	who->id = b->next_id++;
+	who->who = *key;
+	who->pidfd = (int)afu_sys(SYS_pidfd_open, key->pid, 0);
+	who->listed = 1;
+	HASH_ADD(hh, b->voices, who, sizeof who->who, who);
+	return who;
+}
+
+static int add(struct voices *v, struct voice *who)
+{
 	if (v->n == v->room) {
 		unsigned int room = v->room ? 2 * v->room : 2;
 		struct voice **more = realloc(v->who, room * sizeof *more);
 
 		if (!more)
-			return 0;
+			return -1;
 		v->who = more;
 		v->room = room;
 	}
-	who = calloc(1, sizeof *who);
+	v->who[v->n++] = who;
+	who->refs++;
+	return 0;
+}
+
+uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid)
+{
+	struct voice_key key;
+	struct voice *who;
+
+	memset(&key, 0, sizeof key); /* it is compared as bytes */
+	key.pid = pid;
+	key.uid = uid;
+	key.gid = gid;
+	who = find(b, &key);
+	for (unsigned int i = 0; who && i < v->n; i++) {
+		if (v->who[i] == who)
+			return who->id;
+	}
+	if (!who)
+		who = make(b, &key);
 	if (!who)
 		return 0;
-	*who = (struct voice){ .id = b->next_id++, .pid = pid, .uid = uid, .gid = gid, .refs = 1 };
-	who->pidfd = (int)afu_sys(SYS_pidfd_open, pid, 0);
-	HASH_ADD(hh, b->voices, id, sizeof who->id, who);
-	v->who[v->n++] = who;
+	if (add(v, who) < 0) {
+		who->refs++;
+		unref(b, who);
+		return 0;
+	}
 	return who->id;
 }
 
@@ -124,8 +165,8 @@ enum afu_cause afu_voice_who(struct call *c)
 
 		if (who->id != c->req->arg[1])
 			continue;
-		c->reply->arg[0] = (uint64_t)who->pid;
-		c->reply->arg[1] = (uint64_t)who->uid << 32 | who->gid;
+		c->reply->arg[0] = (uint64_t)who->who.pid;
+		c->reply->arg[1] = (uint64_t)who->who.uid << 32 | who->who.gid;
 		afu_identity_asker(c);
 		if (c->req->arg[2] && who->pidfd >= 0)
 			afu_call_give(c, who->pidfd, 1);
