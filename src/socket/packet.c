@@ -13,29 +13,6 @@
 
 #include <sys/socket.h>
 
-/* One message.  0, -EAGAIN: no room, -EBUSY: somebody holds the lock, -EFAULT, a refusal. */
-static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n,
-	       struct afu_sending *m)
-{
-	int err;
-
-	afu_thread_enter(th);
-	err = afu_sock_lock_tx(s, th);
-	if (!err) {
-		uint32_t limit = afu_sock_limit(s);
-
-		if (afu_ring_used_near(&s->out.ring, s->out.tx, limit) >= limit)
-			err = -EAGAIN;
-		else if (n > AFU_MESSAGE_MAX)
-			err = afu_refuse(AFU_CAUSE_MESSAGE_BEYOND_KERNEL);
-		else
-			err = afu_record_put(s, &s->out, from, n, 0, m, afu_charge(s->type, n));
-		afu_lock_release(&s->ep->tx_lock, th);
-	}
-	afu_thread_leave(th);
-	return err;
-}
-
 enum { DROPPED = 1 };
 
 /* As far as the receiver's filter lets it.  As put(), or DROPPED. */
@@ -52,42 +29,11 @@ static int put_screened(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		return afu_refuse(AFU_CAUSE_MESSAGE_BEYOND_KERNEL);
 	err = afu_screen_run(&x, s, &s->out, from, n, m);
 	if (err > 0)
-		err = put(s, th, &x.left, x.n, m);
+		err = afu_connected_put(s, th, &x.left, x.n, 0, m);
 	else if (!err)
 		err = DROPPED;
 	afu_screen_end(&x);
 	return err;
-}
-
-static int room_soon(void *arg)
-{
-	const struct afu_sock *s = arg;
-
-	return 2 * afu_sock_unsent(s) <= afu_sock_limit(s) || (afu_side_flags(s->own) & AFU_SIDE_WSHUT) ||
-	       afu_sock_error(s);
-}
-
-/* After put() failed: 0 to try again, or what ends the call. */
-static int send_again(struct afu_sock *s, struct afu_thread *th, int err, const struct afu_patience *p,
-		      struct afu_wait *w)
-{
-	if (err == -EBUSY) {
-		err = afu_sock_patient(th, p);
-	} else if (err == -EFAULT) {
-		afu_relieve(s->own); /* the buffer that the kernel has made is freed again */
-		return afu_refuse(AFU_CAUSE_BAD_POINTER);
-	} else if (err != -EAGAIN) {
-		return err;
-	} else if (afu_sock_refused(s), !p->nonblocking) {
-		afu_sock_set_wake_at(s, &s->out);
-		err = afu_sock_await(s, th, w);
-		/* as in the kernel, a signal ends the wait, and room that there is by then is used */
-		if (err == -EINTR && afu_sock_unsent(s) < afu_sock_limit(s))
-			err = 0;
-	}
-	if (err == -EAGAIN)
-		return afu_refuse(AFU_CAUSE_SEND_FULL);
-	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
 }
 
 ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
@@ -96,7 +42,7 @@ ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 	struct afu_wait w = {.own = s->own,
 			     .peer = s->peer,
 			     .bit = AFU_OUT,
-			     .ready = room_soon,
+			     .ready = afu_connected_room,
 			     .arg = s,
 			     .deadline = p->deadline,
 			     .sig_seq = p->sig_seq,
@@ -116,14 +62,14 @@ ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		if (__builtin_expect(m->screen != NULL, 0))
 			err = put_screened(s, th, &it, (uint32_t)len, m);
 		else
-			err = put(s, th, &it, (uint32_t)len, m);
+			err = afu_connected_put(s, th, &it, (uint32_t)len, 0, m);
 		if (__builtin_expect(!err, 1)) {
 			afu_wake(s->peer, AFU_IN);
 			return (ssize_t)len;
 		}
 		if (err == DROPPED)
 			return (ssize_t)len;
-		err = send_again(s, th, err, p, &w);
+		err = afu_connected_again(s, th, err, p, &w);
 		if (err)
 			return err;
 		if (!afu_screen_current(m->screen, &s->out))

@@ -169,6 +169,18 @@ struct afu_receiving {
 	int barrier;   /* a stream's read ends here, however much was asked for */
 };
 
+/*
+ * Sending through a connection, connected.c.  One record: 0, -EAGAIN: no room, -EBUSY:
+ * somebody holds the lock, -EFAULT, a refusal.
+ */
+int afu_connected_put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n, uint32_t flags,
+		      struct afu_sending *m);
+/* Whether a writer that waits should look: arg is the socket. */
+int afu_connected_room(void *arg);
+/* After a put that failed: waits if that may help.  0 to try again, or what ends the call. */
+int afu_connected_again(struct afu_sock *s, struct afu_thread *th, int err, const struct afu_patience *p,
+			struct afu_wait *w);
+
 ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
 			struct afu_sending *m, const struct afu_patience *p);
 /* done: bytes that an earlier part of the same call has received. */

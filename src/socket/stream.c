@@ -24,64 +24,10 @@
 /* So many marks in a row are passed over under the lock: a peer that makes more of them gains nothing. */
 #define PASSED_MAX 1024
 
-/* One buffer.  0, -EAGAIN: no room, -EBUSY: somebody holds the lock, -EFAULT, a refusal. */
-static int put(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, uint32_t n, uint32_t flags,
-	       struct afu_sending *m)
-{
-	int err;
-
-	afu_thread_enter(th);
-	err = afu_sock_lock_tx(s, th);
-	if (!err) {
-		uint32_t limit = afu_sock_limit(s);
-
-		if (afu_ring_used_near(&s->out.ring, s->out.tx, limit) >= limit)
-			err = -EAGAIN;
-		else
-			err = afu_record_put(s, &s->out, from, n, flags, m, afu_charge(SOCK_STREAM, n));
-		afu_lock_release(&s->ep->tx_lock, th);
-	}
-	afu_thread_leave(th);
-	return err;
-}
-
-static int room_soon(void *arg)
-{
-	const struct afu_sock *s = arg;
-	uint32_t limit = afu_sock_limit(s);
-
-	return 2 * afu_sock_unsent(s) <= limit || (afu_side_flags(s->own) & AFU_SIDE_WSHUT) ||
-	       afu_sock_error(s);
-}
-
 /* What a call returns when it ends early. */
 static ssize_t cut_short(size_t done, int err)
 {
 	return done ? (ssize_t)done : err;
-}
-
-/* After put() failed: 0 to try again, or what ends the call. */
-static int send_again(struct afu_sock *s, struct afu_thread *th, int err, size_t done,
-		      const struct afu_patience *p, struct afu_wait *w)
-{
-	if (err == -EBUSY) {
-		err = afu_sock_patient(th, p);
-	} else if (err == -EFAULT) {
-		afu_relieve(s->own); /* the buffer that the kernel has made is freed again */
-		return afu_refuse(AFU_CAUSE_BAD_POINTER);
-	} else if (err != -EAGAIN) {
-		return err;
-	} else if (afu_sock_refused(s), !p->nonblocking) {
-		afu_sock_set_wake_at(s, &s->out);
-		w->timed = p->timed || done;
-		err = afu_sock_await(s, th, w);
-		/* as in the kernel, a signal ends the wait, and room that there is by then is used */
-		if (err == -EINTR && afu_sock_unsent(s) < afu_sock_limit(s))
-			err = 0;
-	}
-	if (err == -EAGAIN)
-		return afu_refuse(AFU_CAUSE_SEND_FULL);
-	return err == -EINTR ? afu_refuse(AFU_CAUSE_INTERRUPTED) : err;
 }
 
 ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_iter *from, size_t len,
@@ -90,7 +36,7 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 	struct afu_wait w = {.own = s->own,
 			     .peer = s->peer,
 			     .bit = AFU_OUT,
-			     .ready = room_soon,
+			     .ready = afu_connected_room,
 			     .arg = s,
 			     .deadline = p->deadline,
 			     .sig_seq = p->sig_seq,
@@ -116,7 +62,8 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		if (afu_side_flags(s->own) & AFU_SIDE_WSHUT)
 			return cut_short(done, afu_refuse(AFU_CAUSE_SEND_SHUT));
 		/* behind the plain data comes the byte that is out of band */
-		err = n ? put(s, th, from, n, 0, m) : put(s, th, from, n = 1, AFU_RECORD_OOB, m);
+		err = n ? afu_connected_put(s, th, from, n, 0, m) :
+			  afu_connected_put(s, th, from, n = 1, AFU_RECORD_OOB, m);
 		if (__builtin_expect(!err, 1)) {
 			afu_wake(s->peer, AFU_IN);
 			if (__builtin_expect(done == plain, 0))
@@ -126,7 +73,8 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 			m->rights = 0; /* they went with the first */
 			continue;
 		}
-		err = send_again(s, th, err, done, p, &w);
+		w.timed = p->timed || done;
+		err = afu_connected_again(s, th, err, p, &w);
 		if (err)
 			return cut_short(done, err);
 	}
