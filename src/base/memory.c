@@ -22,7 +22,7 @@ void afu_close_hidden(int fd)
 	afu_sys_close(fd);
 }
 
-int afu_memory_make(const char *name, size_t size)
+static int make(const char *name, size_t size, int seals)
 {
 	int fd = (int)afu_sys(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int err;
@@ -33,12 +33,22 @@ int afu_memory_make(const char *name, size_t size)
 	if (!err)
 		err = (int)afu_sys(SYS_ftruncate, fd, size);
 	if (!err)
-		err = (int)afu_sys(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK);
+		err = (int)afu_sys(SYS_fcntl, fd, F_ADD_SEALS, seals);
 	if (err) {
 		afu_sys_close(fd);
 		return err;
 	}
 	return afu_hide ? afu_hide(fd) : fd;
+}
+
+int afu_memory_make(const char *name, size_t size)
+{
+	return make(name, size, F_SEAL_GROW | F_SEAL_SHRINK);
+}
+
+int afu_memory_share(const char *name, size_t size)
+{
+	return make(name, size, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
 }
 
 int afu_memory_map(int fd, size_t size, int writable, void **to)

@@ -22,6 +22,8 @@ void afu_close_hidden(int fd);
 
 /* A new one of the given size; a close-on-exec descriptor or negative errno. */
 int afu_memory_make(const char *name, size_t size);
+/* One that others are to write to: none of them can forbid it to the rest. */
+int afu_memory_share(const char *name, size_t size);
 
 /*
  * Maps it, shared.  -EPROTO if it may still change its size or is too short.

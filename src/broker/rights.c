@@ -11,21 +11,20 @@
  */
 #include "broker/state.h"
 
+#include "base/clock.h"
+#include "base/closing.h"
 #include "base/memory.h"
-#include "base/sys.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PARKING_BUFFER (4 << 20)
 /* So long the broker waits for descriptors to close before it goes on without. */
 #define CLOSING_NS 20000000
+/* And of all its time that part at most. */
+#define CLOSING_SHARE 50
 
 /*
  * Sockets in one direction.  The kernel counts what accompanies them against the sender's
@@ -153,35 +152,26 @@ enum afu_cause afu_rights_claim(struct call *c)
 	return AFU_CAUSE_NONE;
 }
 
-static void *close_in_thread(void *fd)
-{
-	close((int)(intptr_t)fd);
-	return NULL;
-}
-
 /*
  * Closes a parking.  What is in it closes too, and that may take as long as somebody likes;
  * mostly it is at once, and then it is over when this returns.
  */
-static void close_parking(int fd)
+static void close_parking(struct afu_broker *b, int fd)
 {
-	struct timespec until;
-	pthread_t thread;
-	int unread = 0;
+	int64_t now = afu_clock_ns();
 
-	if (ioctl(fd, FIONREAD, &unread) < 0 || !unread ||
-	    pthread_create(&thread, NULL, close_in_thread, (void *)(intptr_t)fd) != 0) {
+	if (afu_unhide)
+		afu_unhide(fd);
+	if (!afu_close_queued(fd)) {
 		close(fd);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += CLOSING_NS;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
-	if (pthread_timedjoin_np(thread, NULL, &until) != 0)
-		pthread_detach(thread);
+	/* waiting is a courtesy: whoever parks such things again and again takes little of everybody's time */
+	b->patience_ns += (now - b->patient_ns) / CLOSING_SHARE;
+	if (b->patience_ns > CLOSING_NS)
+		b->patience_ns = CLOSING_NS;
+	b->patient_ns = now;
+	b->patience_ns -= afu_close_within(fd, b->patience_ns > 0 ? b->patience_ns : 0);
 }
 
 void afu_rights_drop(struct afu_broker *b, struct direction *d)
@@ -191,7 +181,7 @@ void afu_rights_drop(struct afu_broker *b, struct direction *d)
 		let_go(b, d->parcels);
 	for (int i = 0; i < 2; i++) {
 		if (d->parking[i])
-			close_parking(d->parking[i] - 1);
+			close_parking(b, d->parking[i] - 1);
 		d->parking[i] = 0;
 	}
 }

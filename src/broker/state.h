@@ -205,6 +205,7 @@ struct afu_broker {
 	struct bsock *doubted;
 	struct bsock *dropped;      /* in flight no more; whoever is not held either is closed */
 	unsigned int unheld;        /* how many are only in flight */
+	int64_t patience_ns, patient_ns; /* how long closes may be waited for, as of then */
 	int collect;                /* something was let go since the collector ran */
 	struct voice *voices;
 	struct afu_history *history; /* history.h; NULL until a name is bound */

@@ -2,12 +2,12 @@
 /* SPDX-FileCopyrightText: The afunix authors */
 #include "daemon/server.h"
 
+#include "base/closing.h"
 #include "base/sys.h"
 #include "broker/broker.h"
 
 #include <fcntl.h>
 #include <linux/stat.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,8 +16,13 @@
 
 #define BACKLOG 4096
 #define EVENTS 64
-/* Links that may be open without having shown the domain's secret. */
+/* Links that may be open without having shown the domain's secret: the oldest goes first. */
 #define STRANGERS_MAX 256
+/* The most descriptors that the kernel lets one message carry. */
+#define SENT_MAX 253
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 struct link {
 	int fd;
@@ -31,13 +36,16 @@ struct afu_server {
 	struct afu_address address;
 	int listener, epoll;
 	int reserve; /* a descriptor to give up when there is no other */
+	struct epoll_event events[EVENTS];
+	int n_events; /* of them may still be looked at */
 	unsigned int strangers; /* links that have not attached */
 	struct link links; /* head of the ring */
 };
 
 union ancillary {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(AFU_MESSAGE_FDS * sizeof(int))];
+	/* whatever did not fit would be closed by the kernel while we wait */
+	char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SENT_MAX * sizeof(int))];
 };
 
 static int watch(struct afu_server *s, int fd, void *data)
@@ -103,14 +111,39 @@ int afu_server_new(const struct afu_address *address, struct afu_server **to)
 	return err;
 }
 
+/* Requests that were not read may hold anything. */
+static void close_link(int fd)
+{
+	if (afu_close_queued(fd))
+		afu_close_apart(fd);
+	else
+		afu_sys_close(fd);
+}
+
 static void hang_up(struct afu_server *s, struct link *l)
 {
-	afu_sys_close(l->fd);
+	/* its close may be long in coming */
+	afu_sys(SYS_epoll_ctl, s->epoll, EPOLL_CTL_DEL, l->fd, 0);
+	close_link(l->fd);
+	for (int i = 0; i < s->n_events; i++) {
+		if (s->events[i].data.ptr == l)
+			s->events[i].data.ptr = NULL;
+	}
 	l->prev->next = l->next;
 	l->next->prev = l->prev;
 	s->strangers -= (unsigned int)l->stranger;
 	afu_broker_client_gone(s->broker, l->client);
 	free(l);
+}
+
+static void hang_up_oldest_stranger(struct afu_server *s)
+{
+	struct link *l = s->links.next;
+
+	while (l != &s->links && !l->stranger)
+		l = l->next;
+	if (l != &s->links)
+		hang_up(s, l);
 }
 
 static void accept_one(struct afu_server *s)
@@ -125,16 +158,14 @@ static void accept_one(struct afu_server *s)
 		afu_sys_close(s->reserve);
 		fd = (int)afu_sys(SYS_accept4, s->listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
-			afu_sys_close(fd);
+			close_link(fd);
 		s->reserve = (int)afu_sys(SYS_epoll_create1, EPOLL_CLOEXEC);
 		return;
 	}
 	if (fd < 0)
 		return;
-	if (s->strangers >= STRANGERS_MAX) {
-		afu_sys_close(fd);
-		return;
-	}
+	if (s->strangers >= STRANGERS_MAX)
+		hang_up_oldest_stranger(s);
 	l = calloc(1, sizeof *l);
 	if (l)
 		l->client = afu_broker_client_new(s->broker);
@@ -142,7 +173,7 @@ static void accept_one(struct afu_server *s)
 		if (l && l->client)
 			afu_broker_client_gone(s->broker, l->client);
 		free(l);
-		afu_sys_close(fd);
+		close_link(fd);
 		return;
 	}
 	if (afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
@@ -181,12 +212,6 @@ static int send_reply(const struct link *l, const struct afu_reply *reply, struc
 	return ret == (long)sizeof *reply ? 0 : -1;
 }
 
-static void *close_in_thread(void *fd)
-{
-	afu_sys_close((int)(intptr_t)fd);
-	return NULL;
-}
-
 /*
  * Closes what a client sent.  Closing a lingering TCP socket or a file of a hostile
  * filesystem can take as long as its owner likes; only what is known not to wait is
@@ -195,10 +220,7 @@ static void *close_in_thread(void *fd)
 static void close_foreign(int fd)
 {
 	long flags = afu_sys(SYS_fcntl, fd, F_GETFL);
-	pthread_attr_t attr;
 	struct statx st;
-	pthread_t thread;
-	int failed;
 
 	if ((flags >= 0 && (flags & O_PATH)) ||
 	    (afu_sys(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
@@ -206,20 +228,30 @@ static void close_foreign(int fd)
 		afu_sys_close(fd);
 		return;
 	}
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 65536);
-	failed = pthread_create(&thread, &attr, close_in_thread, (void *)(intptr_t)fd);
-	pthread_attr_destroy(&attr);
-	if (failed)
-		afu_sys_close(fd);
+	afu_close_apart(fd);
+}
+
+/*
+ * The process that connected, if the request is its own: as the kernel keeps it, since the number
+ * of one that ended meanwhile may be somebody's whose table is none of the caller's.
+ */
+static int open_peer(const struct link *l, pid_t pid)
+{
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+	int pidfd = -1;
+
+	if (afu_sys(SYS_getsockopt, l->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid != pid)
+		return -1;
+	size = sizeof pidfd;
+	return afu_sys(SYS_getsockopt, l->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0 ? -1 : pidfd;
 }
 
 /* Descriptors that could not be sent, from the caller's table. */
-static unsigned int fetch_numbers(const struct afu_request *req, pid_t pid, int *fds)
+static unsigned int fetch_numbers(const struct link *l, const struct afu_request *req, pid_t pid, int *fds)
 {
 	unsigned int n = req->n_numbers < AFU_MESSAGE_FDS ? req->n_numbers : AFU_MESSAGE_FDS, got = 0;
-	int pidfd = (int)afu_sys(SYS_pidfd_open, pid, 0);
+	int pidfd = open_peer(l, pid);
 
 	for (unsigned int i = 0; pidfd >= 0 && i < n; i++) {
 		int fd = (int)afu_sys(SYS_pidfd_getfd, pidfd, req->number[i], 0);
@@ -244,13 +276,13 @@ static int serve(struct afu_server *s, struct link *l)
 	union ancillary anc;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes,
 			      .msg_controllen = sizeof anc.bytes };
-	int fds[AFU_MESSAGE_FDS], known = 0, err;
+	int fds[SENT_MAX], known = 0, err;
 	unsigned int n = 0;
 	long ret = afu_sys(SYS_recvmsg, l->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (ret == -EAGAIN || ret == -EINTR)
 		return 0;
-	if (ret <= 0)
+	if (ret < 0)
 		return -1;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET)
@@ -266,11 +298,11 @@ static int serve(struct afu_server *s, struct link *l)
 			known = 1;
 		}
 	}
-	if (ret != (long)sizeof req || !known || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	if (ret != (long)sizeof req || !known || n > AFU_MESSAGE_FDS || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		err = -1;
 	} else {
 		if (!n && req.n_numbers)
-			n = fetch_numbers(&req, who.pid, fds);
+			n = fetch_numbers(l, &req, who.pid, fds);
 		afu_broker_handle(s->broker, l->client, &who, &req, fds, n, &reply, &out);
 		if (l->stranger && !reply.cause) {
 			l->stranger = 0;
@@ -287,20 +319,22 @@ static int serve(struct afu_server *s, struct link *l)
 
 int afu_server_run(struct afu_server *s, int until)
 {
-	struct epoll_event events[EVENTS];
 	int err = watch(s, until, &until), stop = 0;
 
 	while (!err && !stop) {
-		int n = (int)afu_sys(SYS_epoll_pwait, s->epoll, events, EVENTS,
+		int n = (int)afu_sys(SYS_epoll_pwait, s->epoll, s->events, EVENTS,
 				     afu_broker_patience(s->broker), 0, 0);
 
 		if (n < 0 && n != -EINTR)
 			err = n;
 		if (n == 0)
 			afu_broker_drain(s->broker);
+		s->n_events = n > 0 ? n : 0;
 		for (int i = 0; i < n; i++) {
-			void *what = events[i].data.ptr;
+			void *what = s->events[i].data.ptr;
 
+			if (!what)
+				continue; /* hung up on by another's doing */
 			if (what == &until)
 				stop = 1;
 			else if (what == s)
@@ -310,6 +344,7 @@ int afu_server_run(struct afu_server *s, int until)
 			else if (serve(s, what) < 0)
 				hang_up(s, what);
 		}
+		s->n_events = 0;
 	}
 	afu_sys(SYS_epoll_ctl, s->epoll, EPOLL_CTL_DEL, until, 0);
 	return err;
