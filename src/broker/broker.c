@@ -12,10 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/magic.h>
+#include <linux/stat.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static uint32_t read_setting(const char *path, uint32_t otherwise)
@@ -182,6 +186,19 @@ static int take_fd(struct call *c, unsigned int i)
 	return afu_hide ? afu_hide(fd) : fd;
 }
 
+/*
+ * Memory that others can map and read without harm: of one size, and of ordinary pages, of
+ * which there always is one.  Whoever takes it from the broker need not look again.
+ */
+static int is_page(int fd)
+{
+	const int fixed = F_SEAL_GROW | F_SEAL_SHRINK;
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct statfs fs;
+
+	return seals >= 0 && (seals & fixed) == fixed && fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 static enum afu_cause attach(struct call *c)
 {
 	if (c->req->arg[0] != AFU_PROTOCOL || c->n != 1)
@@ -190,7 +207,7 @@ static enum afu_cause attach(struct call *c)
 		return AFU_CAUSE_IDENTITY;
 	if (c->client->attached)
 		return AFU_CAUSE_REQUEST_FORM;
-	if ((fcntl(c->fds[0], F_GET_SEALS) & (F_SEAL_GROW | F_SEAL_SHRINK)) != (F_SEAL_GROW | F_SEAL_SHRINK))
+	if (!is_page(c->fds[0]))
 		return AFU_CAUSE_REQUEST_FORM;
 	c->client->page = take_fd(c, 0);
 	c->client->attached = 1;
@@ -359,10 +376,12 @@ static int reopen_bell(int fd)
 static int is_bell(const struct afu_broker *b, int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
-	struct stat st;
+	struct statx st;
 
-	return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) == O_WRONLY && fstat(fd, &st) == 0 &&
-	       S_ISFIFO(st.st_mode) && st.st_dev == b->pipes;
+	/* without a round trip: it may be a file of a hostile filesystem */
+	return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) == O_WRONLY &&
+	       statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 && S_ISFIFO(st.stx_mode) &&
+	       makedev(st.stx_dev_major, st.stx_dev_minor) == b->pipes;
 }
 
 static enum afu_cause op_waiter(struct call *c)
@@ -429,7 +448,14 @@ static int fetch_own(uint64_t id, int *page, int *bell)
 		return -ESRCH;
 	*page = fcntl(other->page, F_DUPFD_CLOEXEC, 0);
 	*bell = fcntl(other->bell[index], F_DUPFD_CLOEXEC, 0);
-	return 0;
+	if (*page >= 0 && *bell >= 0)
+		return 0;
+	/* it would be taken for a bell, and never ring */
+	if (*page >= 0)
+		close(*page);
+	if (*bell >= 0)
+		close(*bell);
+	return -EMFILE;
 }
 
 /* More watchers than a side has slots: rare, and a bell is only a hint. */

@@ -57,6 +57,21 @@ static struct inode_key inode_of(const struct statx *st)
 	return (struct inode_key){ (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor, st->stx_ino };
 }
 
+static int is_path(int fd)
+{
+	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_PATH);
+}
+
+static int is_unix(const uint8_t *address)
+{
+	sa_family_t family;
+
+	memcpy(&family, address, sizeof family);
+	return family == AF_UNIX;
+}
+
 enum afu_cause afu_name_begin(struct call *c)
 {
 	/* the clock that file times are taken from */
@@ -70,7 +85,12 @@ enum afu_cause afu_name_bind_path(struct call *c)
 	struct inode_key key;
 	struct statx st;
 
-	if (c->n != 1 || c->req->length <= PATH_AT || c->req->length > sizeof s->name.address)
+	/* the broker keeps it: a name of the file, and nothing open whose close may take long */
+	if (c->n != 1 || !is_path(c->fds[0]))
+		return AFU_CAUSE_REQUEST_FORM;
+	/* what others are told is the caller's text, but it can't be an abstract name, which would be somebody's */
+	if (c->req->length <= PATH_AT || c->req->length > sizeof s->name.address || !is_unix(c->req->data) ||
+	    !c->req->data[PATH_AT])
 		return AFU_CAUSE_REQUEST_FORM;
 	if (s->name.length)
 		return AFU_CAUSE_ALREADY_NAMED;
@@ -137,7 +157,8 @@ enum afu_cause afu_name_bind_abstract(struct call *c)
 
 	if (c->req->length == PATH_AT)
 		return afu_name_autobind(c->b, s);
-	if (c->req->length <= PATH_AT || c->req->length > sizeof(struct sockaddr_un) || c->req->data[PATH_AT] != 0)
+	if (c->req->length <= PATH_AT || c->req->length > sizeof(struct sockaddr_un) || !is_unix(c->req->data) ||
+	    c->req->data[PATH_AT])
 		return AFU_CAUSE_REQUEST_FORM;
 	if (s->name.length)
 		return AFU_CAUSE_ALREADY_NAMED;
