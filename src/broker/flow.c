@@ -188,7 +188,7 @@ static void sweep(struct afu_broker *b, struct bsock *s)
 static enum afu_cause make_inbox(struct bsock *s)
 {
 	if (s->inbox_memory < 0)
-		s->inbox_memory = afu_memory_make("afunix:inbox", sizeof(struct afu_inbox));
+		s->inbox_memory = afu_memory_share("afunix:inbox", sizeof(struct afu_inbox));
 	return s->inbox_memory < 0 ? AFU_CAUSE_DOMAIN_FULL : AFU_CAUSE_NONE;
 }
 

@@ -120,7 +120,7 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	struct stat st;
 	char path[32];
 
-	s->memory = afu_memory_make(AFU_ENDPOINT_NAME, afu_endpoint_size(s->type));
+	s->memory = afu_memory_share(AFU_ENDPOINT_NAME, afu_endpoint_size(s->type));
 	if (s->memory < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
 	if (fstat(s->memory, &st) < 0)
@@ -224,7 +224,7 @@ void afu_store_signals(const struct bsock *to, int memory)
 int afu_store_channel(uint64_t id, int listener)
 {
 	struct afu_channel head;
-	int fd = afu_memory_make(listener ? "afunix:events" : "afunix:channel", listener ? 4096 : AFU_CHANNEL_SIZE);
+	int fd = afu_memory_share(listener ? "afunix:events" : "afunix:channel", listener ? 4096 : AFU_CHANNEL_SIZE);
 
 	if (fd < 0)
 		return fd;
