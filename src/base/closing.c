@@ -120,13 +120,14 @@ int afu_close_queued(int fd)
 		char bytes[CMSG_SPACE(sizeof(struct ucred))];
 	} anc;
 	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov = {&byte, 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	int on = 1;
 	long got;
 
 	afu_sys(SYS_shutdown, fd, SHUT_RDWR);
-	/* credentials tell an empty message from the end; the descriptors have no room and stay where they are */
+	/* credentials tell an empty message from the end; the descriptors have no room and stay where they
+	 * are */
 	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
 	do {
 		msg.msg_control = anc.bytes;

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The afunix authors */
+/*
+ * What a client of the domain can do to its broker: run under 'afunix run', the broker of
+ * which is the parent.  Two honest processes exchange data and descriptors meanwhile; at the
+ * end they must not have noticed anything, and the broker must be there.
+ */
+#include "enemy.h"
+#include "enemy_random.h"
+
+#include "base/cause.h"
+#include "base/sys.h"
+#include "channel/channel.h"
+#include "tap.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FUZZ_SECONDS 2
+#define FUZZERS 2
+#define PACED_US 500
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+static pid_t broker;
+
+/* What the honest ones say of themselves. */
+static struct honest {
+	_Atomic int stop, failed;
+	_Atomic uint32_t rounds;
+	_Atomic int64_t slowest_ns;
+} * honest;
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void must(int condition, int line)
+{
+	if (condition)
+		return;
+	atomic_store(&honest->failed, line);
+	_exit(1);
+}
+#define MUST(condition) must((condition) != 0, __LINE__)
+
+static int send_number(int fd, uint32_t number, int with)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} anc = {.bytes = {0}};
+	struct iovec iov = {&number, sizeof number};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (with >= 0) {
+		anc.align.cmsg_level = SOL_SOCKET;
+		anc.align.cmsg_type = SCM_RIGHTS;
+		anc.align.cmsg_len = CMSG_LEN(sizeof with);
+		memcpy(CMSG_DATA(&anc.align), &with, sizeof with);
+		msg.msg_control = anc.bytes;
+		msg.msg_controllen = sizeof anc.bytes;
+	}
+	return sendmsg(fd, &msg, 0) == (ssize_t)sizeof number;
+}
+
+/* with: -1 if no descriptor came. */
+static int receive_number(int fd, uint32_t *number, int *with)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} anc;
+	struct iovec iov = {number, sizeof *number};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = anc.bytes,
+			     .msg_controllen = sizeof anc.bytes};
+	ssize_t n = recvmsg(fd, &msg, 0);
+	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+
+	*with = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(with, CMSG_DATA(c), sizeof *with);
+	return n == (ssize_t)sizeof *number;
+}
+
+/* Answers with the number; what came with it gets it too. */
+static void answer_honestly(int stream, int datagrams)
+{
+	uint32_t number;
+	int with;
+
+	while (receive_number(stream, &number, &with)) {
+		if (with >= 0) {
+			MUST(write(with, &number, sizeof number) == (ssize_t)sizeof number);
+			MUST(close(with) == 0);
+		}
+		MUST(send_number(datagrams, number, -1));
+	}
+}
+
+/* A descriptor of the kernel's, or one of ours, whose other end tells that it arrived. */
+static void carried(int stream, uint32_t number)
+{
+	int ends[2], got;
+	uint32_t there = 0;
+
+	if (number % 8)
+		MUST(pipe(ends) == 0);
+	else
+		MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	MUST(send_number(stream, number, ends[1]));
+	MUST(close(ends[1]) == 0);
+	MUST(read(ends[0], &there, sizeof there) == (ssize_t)sizeof there && there == number);
+	got = (int)read(ends[0], &there, sizeof there);
+	MUST(got == 0);
+	MUST(close(ends[0]) == 0);
+}
+
+static void ask_honestly(int stream, int datagrams)
+{
+	for (uint32_t number = 1; !atomic_load(&honest->stop); number++) {
+		int64_t begin = now_ns(), took;
+		uint32_t back = 0;
+		int with;
+
+		if (number % 4)
+			MUST(send_number(stream, number, -1));
+		else
+			carried(stream, number);
+		MUST(receive_number(datagrams, &back, &with) && back == number);
+		took = now_ns() - begin;
+		if (took > atomic_load(&honest->slowest_ns))
+			atomic_store(&honest->slowest_ns, took);
+		atomic_store(&honest->rounds, number);
+		usleep(PACED_US);
+	}
+}
+
+static void start_honest(pid_t pid[2])
+{
+	int stream[2], datagrams[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, stream) < 0 ||
+	    socketpair(AF_UNIX, SOCK_DGRAM, 0, datagrams) < 0)
+		abort();
+	for (int i = 0; i < 2; i++) {
+		pid[i] = tap_fork();
+		if (pid[i])
+			continue;
+		close(stream[1 - i]);
+		close(datagrams[1 - i]);
+		if (i)
+			answer_honestly(stream[1], datagrams[1]);
+		else
+			ask_honestly(stream[0], datagrams[0]);
+		_exit(0);
+	}
+	for (int i = 0; i < 2; i++) {
+		close(stream[i]);
+		close(datagrams[i]);
+	}
+}
+
+static void honest_went_on(void)
+{
+	uint32_t before = atomic_load(&honest->rounds);
+
+	for (int i = 0; i < 100 && atomic_load(&honest->rounds) == before; i++)
+		usleep(50000);
+	CHECK(atomic_load(&honest->rounds) != before);
+	CHECK_EQ(atomic_load(&honest->failed), 0);
+	tap_note("%u rounds, the slowest took %lld us", atomic_load(&honest->rounds),
+		 (long long)atomic_load(&honest->slowest_ns) / 1000);
+}
+
+static void garbage_of_two(void)
+{
+	struct enemy_socket s[2][2];
+	struct enemy e;
+
+	NEED(enemy_attach(&e) == 0);
+	for (int i = 0; i < 2; i++)
+		NEED(enemy_pair(&e, SOCK_STREAM, s[i], NULL) == 0);
+	/* each in the other's queue */
+	CHECK_EQ(enemy_entrust(&e, s[0][1].id, 0, s[1][0].token), 0);
+	CHECK_EQ(enemy_entrust(&e, s[1][1].id, 0, s[0][0].token), 0);
+	for (int i = 0; i < 4; i++)
+		enemy_drop(&s[i / 2][i % 2]);
+	CHECK_EQ(enemy_sync(&e), 0);
+}
+
+static void queue_of_nobody(void)
+{
+	struct enemy_socket s[2], t[2];
+	struct enemy e;
+
+	NEED(enemy_attach(&e) == 0);
+	NEED(enemy_pair(&e, SOCK_STREAM, s, NULL) == 0);
+	NEED(enemy_pair(&e, SOCK_STREAM, t, NULL) == 0);
+	enemy_drop(&s[1]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	CHECK_EQ(enemy_entrust(&e, s[0].id, 0, t[0].token), 0);
+	enemy_drop(&t[0]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	enemy_drop(&t[1]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	enemy_drop(&s[0]);
+	CHECK_EQ(enemy_sync(&e), 0);
+}
+
+/* The same with a flow that is kept for its sender only. */
+static void flow_to_nobody(void)
+{
+	struct afu_request req = {.op = AFU_OP_FLOWS};
+	struct enemy_socket s[2], t[2];
+	struct answer a;
+	struct enemy e;
+
+	NEED(enemy_attach(&e) == 0);
+	NEED(enemy_pair(&e, SOCK_DGRAM, s, NULL) == 0);
+	NEED(enemy_pair(&e, SOCK_STREAM, t, NULL) == 0);
+	req.socket = s[0].id;
+	NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0);
+	enemy_drop(&s[1]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	CHECK_EQ(enemy_entrust(&e, s[0].id, a.reply.arg[1], t[0].token), 0);
+	enemy_drop(&t[0]);
+	enemy_drop(&t[1]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	enemy_drop(&s[0]);
+	CHECK_EQ(enemy_sync(&e), 0);
+}
+
+/* Each lies in the queue of the one before: whoever follows them must not do so on its stack. */
+static void deep_queues(void)
+{
+	enum { DEPTH = 5000 };
+	struct enemy_socket first[2], s[2][2];
+	struct rlimit files;
+	struct enemy e;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max < 3 * DEPTH)
+		tap_skip("the broker may not have so many descriptors");
+	NEED(enemy_attach(&e) == 0);
+	NEED(enemy_pair(&e, SOCK_STREAM, first, NULL) == 0);
+	s[0][0] = first[0];
+	s[0][1] = first[1];
+	for (int i = 1; i < DEPTH; i++) {
+		NEED(enemy_pair(&e, SOCK_STREAM, s[i & 1], NULL) == 0);
+		NEED(enemy_entrust(&e, s[1 - (i & 1)][1].id, 0, s[i & 1][0].token) == 0);
+		enemy_drop(&s[1 - (i & 1)][1]);
+		if (i > 1)
+			enemy_drop(&s[1 - (i & 1)][0]);
+	}
+	for (int i = 0; i < 2; i++)
+		enemy_drop(&s[(DEPTH - 1) & 1][i]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	enemy_drop(&first[0]);
+	CHECK_EQ(enemy_sync(&e), 0);
+}
+
+static void empty_messages(void)
+{
+	int fds[AFU_MESSAGE_FDS], before, after = 0;
+	struct enemy e;
+
+	for (int i = 0; i < AFU_MESSAGE_FDS; i++)
+		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	NEED(enemy_attach(&e) == 0);
+	before = enemy_count(broker);
+	for (int i = 0; i < 8; i++) {
+		struct enemy other;
+
+		NEED(enemy_connect(&other) == 0);
+		CHECK_EQ(enemy_send(&other, "", 0, fds, AFU_MESSAGE_FDS), 0);
+		enemy_close(other.fd);
+	}
+	for (int i = 0; i < 40; i++) {
+		CHECK_EQ(enemy_sync(&e), 0);
+		after = enemy_count(broker);
+		if (after < before + AFU_MESSAGE_FDS)
+			break;
+		usleep(50000);
+	}
+	CHECK(after < before + AFU_MESSAGE_FDS);
+}
+
+/* Whoever could seal the inbox would be the last who can send to its owner. */
+static void seals(void)
+{
+	struct afu_request req = {.op = AFU_OP_FLOWS};
+	struct enemy_socket s[2];
+	struct answer a;
+	struct enemy e;
+	int channel;
+
+	NEED(enemy_attach(&e) == 0);
+	NEED(enemy_pair(&e, SOCK_DGRAM, s, NULL) == 0);
+	req.socket = s[0].id;
+	NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0);
+	req.op = AFU_OP_FLOW;
+	req.arg[0] = a.reply.arg[1];
+	NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0);
+	NEED(a.n == 2);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(afu_sys(SYS_fcntl, a.fd[i], F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -EPERM);
+	enemy_close_all(&a);
+	NEED(enemy_pair(&e, SOCK_STREAM, s, &channel) == 0);
+	CHECK_EQ(afu_sys(SYS_fcntl, channel, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -EPERM);
+	CHECK_EQ(afu_sys(SYS_fcntl, s[0].memory, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -EPERM);
+}
+
+/* The broker answers others within a second. */
+static void answers(struct enemy *e, int line)
+{
+	int64_t begin = now_ns();
+
+	if (enemy_sync(e) != 0 || now_ns() - begin > 1000000000)
+		tap_failed(__FILE__, line, "the broker was busy for %lld ms",
+			   (long long)(now_ns() - begin) / 1000000);
+}
+
+static int lingering(void)
+{
+	int fd = enemy_lingering();
+
+	if (fd < 0)
+		tap_skip("no TCP on the loopback");
+	return fd;
+}
+
+static void slow_to_close(void)
+{
+	struct afu_request req = {.op = AFU_OP_SYNC};
+	struct enemy e, other;
+	struct answer a;
+	int fd;
+
+	NEED(enemy_attach(&e) == 0 && enemy_attach(&other) == 0);
+	fd = lingering();
+	CHECK_EQ(enemy_ask(&other, &req, &fd, 1, &a), 0);
+	close(fd);
+	answers(&e, __LINE__);
+	/* what the broker hangs up on is still to be read: a message that is none, and one with a descriptor
+	 */
+	fd = lingering();
+	kill(broker, SIGSTOP);
+	enemy_send(&other, "x", 1, NULL, 0);
+	enemy_send(&other, &req, sizeof req, &fd, 1);
+	close(fd);
+	enemy_close(other.fd);
+	kill(broker, SIGCONT);
+	answers(&e, __LINE__);
+	answers(&e, __LINE__);
+}
+
+/* A parking in which lies a message of no bytes. */
+static void slow_parking(void)
+{
+	struct afu_request req = {.op = AFU_OP_PARKING, .arg = {0, 1}};
+	struct enemy_socket s[2];
+	struct enemy e, other, parking;
+	struct answer a;
+	int fd;
+
+	NEED(enemy_attach(&e) == 0 && enemy_attach(&other) == 0);
+	NEED(enemy_pair(&e, SOCK_STREAM, s, NULL) == 0);
+	req.socket = s[0].id;
+	NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0 && a.n == 1);
+	parking.fd = a.fd[0];
+	fd = lingering();
+	enemy_send(&parking, "", 0, &fd, 1);
+	close(fd);
+	enemy_close(parking.fd);
+	enemy_drop(&s[0]);
+	enemy_drop(&s[1]);
+	answers(&other, __LINE__);
+	answers(&other, __LINE__);
+}
+
+static void slow_name(void)
+{
+	struct afu_request req = {.op = AFU_OP_SOCKET, .arg = {SOCK_STREAM}};
+	struct enemy e, other;
+	struct answer a;
+	int fd;
+
+	NEED(enemy_attach(&e) == 0 && enemy_attach(&other) == 0);
+	NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0);
+	req.socket = a.reply.socket;
+	fd = lingering();
+	req.op = AFU_OP_BIND_BEGIN;
+	CHECK_EQ(enemy_ask(&e, &req, NULL, 0, &(struct answer){.n = 0}), 0);
+	usleep(20000);
+	fchmod(fd, 0600); /* changes its time */
+	req.op = AFU_OP_BIND_PATH;
+	req.length = 4;
+	memcpy(req.data, "\1\0/a", 4);
+	CHECK(enemy_ask(&e, &req, &fd, 1, &(struct answer){.n = 0}) != 0);
+	close(fd);
+	enemy_close_all(&a);
+	answers(&other, __LINE__);
+	answers(&other, __LINE__);
+}
+
+/* A name is what it says: of AF_UNIX, and abstract ones are the broker's to give. */
+static void false_names(void)
+{
+	struct afu_request req = {.op = AFU_OP_SOCKET, .arg = {SOCK_STREAM}};
+	char path[64];
+	struct enemy e;
+	struct answer a;
+	int fd;
+
+	NEED(enemy_attach(&e) == 0);
+	NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0);
+	req.socket = a.reply.socket;
+	enemy_close(a.fd[1]);
+	req.op = AFU_OP_BIND_BEGIN;
+	CHECK_EQ(enemy_ask(&e, &req, NULL, 0, &(struct answer){.n = 0}), 0);
+	snprintf(path, sizeof path, "/tmp/hostile-%d", (int)getpid());
+	usleep(20000);
+	NEED(mknod(path, S_IFSOCK | 0600, 0) == 0);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	req.op = AFU_OP_BIND_PATH;
+	req.length = 6;
+	memcpy(req.data, "\1\0\0abc", 6);
+	CHECK(enemy_ask(&e, &req, &fd, 1, &(struct answer){.n = 0}) != 0);
+	memcpy(req.data, "\2\0/abc", 6);
+	CHECK(enemy_ask(&e, &req, &fd, 1, &(struct answer){.n = 0}) != 0);
+	memcpy(req.data, "\1\0/abc", 6);
+	CHECK_EQ(enemy_ask(&e, &req, &fd, 1, &(struct answer){.n = 0}), 0);
+	unlink(path);
+	close(fd);
+}
+
+static void at_random(void)
+{
+	int64_t until = now_ns() + FUZZ_SECONDS * INT64_C(1000000000);
+	pid_t pid[FUZZERS];
+
+	for (int i = 0; i < FUZZERS; i++) {
+		pid[i] = tap_fork();
+		if (pid[i] == 0)
+			_exit(enemy_random((uint64_t)i + 1, until) ? 1 : (fflush(stdout), 0));
+	}
+	for (int i = 0; i < FUZZERS; i++)
+		CHECK_EQ(tap_wait(pid[i]), 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct tap_case cases[] = {
+		{"two sockets in each other's queues are closed", garbage_of_two},
+		{"a socket is put where nobody receives", queue_of_nobody},
+		{"a socket is put into a flow to nobody", flow_to_nobody},
+		{"sockets in queues of sockets in queues", deep_queues},
+		{"descriptors come with empty messages", empty_messages},
+		{"the memory of others is sealed", seals},
+		{"descriptors that take long to close", slow_to_close},
+		{"descriptors that take long to close are parked", slow_parking},
+		{"a descriptor that takes long to close is a name", slow_name},
+		{"names that are not what they say", false_names},
+		{"requests at random", at_random},
+		{"the honest ones went on", honest_went_on},
+	};
+	pid_t pid[2];
+	int status;
+
+	broker = getppid();
+	honest = mmap(NULL, sizeof *honest, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (honest == MAP_FAILED || !getenv("AFUNIX_DOMAIN")) {
+		puts("Bail out! to be run by 'afunix run'");
+		return EXIT_FAILURE;
+	}
+	start_honest(pid);
+	status = tap_run(cases, sizeof cases / sizeof *cases, 60, argc > 1 ? argv[1] : NULL);
+	atomic_store(&honest->stop, 1);
+	for (int i = 0; i < 2; i++)
+		tap_wait(pid[i]);
+	return status;
+}
