@@ -8,6 +8,7 @@
  */
 #include "broker/state.h"
 
+#include "base/memory.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -16,6 +17,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* The latest are never forgotten, and more than that many cannot speak at one end. */
+#define VOICES_RECENT 64
+#define VOICES_MAX 4096
 
 struct voices *afu_voices_new(void)
 {
@@ -46,7 +51,7 @@ static void unref(struct afu_broker *b, struct voice *who)
 		return;
 	unlist(b, who);
 	if (who->pidfd >= 0)
-		close(who->pidfd);
+		afu_close_hidden(who->pidfd);
 	free(who);
 }
 
@@ -90,13 +95,36 @@ static struct voice *make(struct afu_broker *b, const struct voice_key *key)
 	who->id = b->next_id++;
 	who->who = *key;
 	who->pidfd = (int)afu_sys(SYS_pidfd_open, key->pid, 0);
+	if (who->pidfd >= 0 && afu_hide)
+		who->pidfd = afu_hide(who->pidfd);
 	who->listed = 1;
 	HASH_ADD(hh, b->voices, who, sizeof who->who, who);
 	return who;
 }
 
-static int add(struct voices *v, struct voice *who)
+/*
+ * Whoever is gone is forgotten once many others have spoken after him: an end that short-lived
+ * processes inherit must not cost the broker a descriptor for each of them.
+ */
+static void forget_gone(struct afu_broker *b, struct voices *v)
 {
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < v->n; i++) {
+		if (i + VOICES_RECENT < v->n && !is_alive(v->who[i]))
+			unref(b, v->who[i]);
+		else
+			v->who[kept++] = v->who[i];
+	}
+	v->n = kept;
+}
+
+static int add(struct afu_broker *b, struct voices *v, struct voice *who)
+{
+	if (v->n == v->room && v->n >= 2 * VOICES_RECENT)
+		forget_gone(b, v);
+	if (v->n >= VOICES_MAX)
+		return -1;
 	if (v->n == v->room) {
 		unsigned int room = v->room ? 2 * v->room : 2;
 		struct voice **more = realloc(v->who, room * sizeof *more);
@@ -129,7 +157,7 @@ uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_
 		who = make(b, &key);
 	if (!who)
 		return 0;
-	if (add(v, who) < 0) {
+	if (add(b, v, who) < 0) {
 		who->refs++;
 		unref(b, who);
 		return 0;
