@@ -139,8 +139,9 @@ struct afu_client *afu_broker_client_new(struct afu_broker *b)
 	return c;
 }
 
-void afu_broker_client_groups(struct afu_client *c, const gid_t *groups, unsigned int n)
+void afu_broker_client_groups(struct afu_client *c, pid_t pid, const gid_t *groups, unsigned int n)
 {
+	c->groups_of = pid;
 	c->n_groups = n < 64 ? n : 64;
 	memcpy(c->groups, groups, c->n_groups * sizeof *groups);
 }
@@ -169,6 +170,7 @@ void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c)
 		if (afu_bsock_held(s, c))
 			afu_connection_kick(s);
 	}
+	afu_broker_ring_rest(b);
 	free(c);
 }
 
@@ -458,17 +460,35 @@ static int fetch_own(uint64_t id, int *page, int *bell)
 	return -EMFILE;
 }
 
-/* More watchers than a side has slots: rare, and a bell is only a hint. */
+static void ring_client(const struct afu_client *c)
+{
+	for (unsigned int i = 0; i < c->bells; i++) {
+		if (c->bell[i] >= 0)
+			afu_bell_ring(c->bell[i]);
+	}
+}
+
+/*
+ * More watchers than a side has slots: rare, and a bell is only a hint.  Any client can say so of
+ * any number of sides, so they are rung once, after whatever was to be told.
+ */
+static int everybody;
+
 static void ring_everybody(struct afu_side *side)
+{
+	everybody = 1;
+}
+
+void afu_broker_ring_rest(struct afu_broker *b)
 {
 	struct afu_client *c, *next;
 
-	HASH_ITER(hh, ringing->clients, c, next)
+	if (!everybody)
+		return;
+	everybody = 0;
+	HASH_ITER(hh, b->clients, c, next)
 	{
-		for (unsigned int i = 0; i < c->bells; i++) {
-			if (c->bell[i] >= 0)
-				afu_bell_ring(c->bell[i]);
-		}
+		ring_client(c);
 	}
 }
 
@@ -487,10 +507,11 @@ static void ring_holders(struct afu_broker *b, const struct bsock *s)
 		struct afu_client *h;
 
 		HASH_FIND(hh, b->clients, &s->holder[i], sizeof s->holder[i], h);
-		for (unsigned int j = 0; h && j < h->bells; j++) {
-			if (h->bell[j] >= 0)
-				afu_bell_ring(h->bell[j]);
-		}
+		/* once, at however many flows it is met */
+		if (!h || h->rung == b->rings)
+			continue;
+		h->rung = b->rings;
+		ring_client(h);
 	}
 }
 
@@ -500,6 +521,7 @@ static enum afu_cause op_ring(struct call *c)
 	const struct bsock *s = c->socket;
 	struct flow *f;
 
+	c->b->rings++;
 	ring_holders(c->b, c->req->arg[0] ? s : s->conn ? s->conn->end[1 - s->side] : NULL);
 	if (c->req->arg[0])
 		return AFU_CAUSE_NONE;
@@ -588,6 +610,7 @@ void afu_broker_handle(struct afu_broker *b, struct afu_client *client, const st
 	afu_broker_drain(b);
 	reply->cause = (uint32_t)serve(&c);
 	afu_rights_settle(b);
+	afu_broker_ring_rest(b);
 	afu_history_served(&c, reply->cause);
 	if (reply->cause) {
 		for (unsigned int i = 0; i < out->n; i++) {

@@ -48,8 +48,8 @@ void afu_broker_free(struct afu_broker *b);
 void afu_broker_rings(struct afu_broker *b);
 
 struct afu_client *afu_broker_client_new(struct afu_broker *b);
-/* The supplementary groups of a client, as the kernel attested them. */
-void afu_broker_client_groups(struct afu_client *c, const gid_t *groups, unsigned int n);
+/* Who connected, and its supplementary groups, as the kernel attested them. */
+void afu_broker_client_groups(struct afu_client *c, pid_t pid, const gid_t *groups, unsigned int n);
 /* The process is gone or closed its channel.  Its sockets close when their tokens do. */
 void afu_broker_client_gone(struct afu_broker *b, struct afu_client *c);
 

@@ -84,9 +84,13 @@ static void admit(struct bsock *l, unsigned int n)
 enum afu_cause afu_connection_watch(struct afu_broker *b, struct bsock *s)
 {
 	s->events_memory = afu_store_channel(s->id, 1);
-	if (s->events_memory < 0 || afu_channel_map(s->events_memory, 1, &s->events) < 0)
+	if (s->events_memory < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
-	return AFU_CAUSE_NONE;
+	if (afu_channel_map(s->events_memory, 1, &s->events) == 0)
+		return AFU_CAUSE_NONE;
+	close(s->events_memory);
+	s->events_memory = -1;
+	return AFU_CAUSE_DOMAIN_FULL;
 }
 
 enum afu_cause afu_connection_listen(struct call *c)
@@ -206,7 +210,7 @@ static void forget(struct afu_broker *b, struct bsock *s)
 	afu_name_drop(b, s);
 	afu_file_drop(s);
 	afu_identity_drop(&s->peer);
-	afu_store_trust(b, s);
+	afu_store_forget(b, s);
 	if (s->watch >= 0) {
 		HASH_DELETE(by_watch, b->by_watch, s);
 		inotify_rm_watch(b->inotify, s->watch);

@@ -134,8 +134,10 @@ static void groups_of(const struct call *c, struct groups *g)
 
 	if (!err)
 		return;
-	/* those that it attached with, as far as they are kept */
+	/* those that it attached with, as far as they are kept; a child of its may have given them up */
 	g->n = 0;
+	if (c->who->pid != c->client->groups_of)
+		return;
 	for (unsigned int i = 0; i < c->client->n_groups && append(g, c->client->groups[i]) == 0; i++)
 		;
 }

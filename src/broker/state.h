@@ -167,6 +167,9 @@ struct bsock {
 	struct bsock *listener;    /* an embryo's or a waiting socket's */
 	struct bsock *prev, *next; /* in queue or line */
 
+	int closed_once; /* a descriptor of a token was closed, and it is still to be looked at */
+	struct bsock *closed_prev, *closed_next;
+
 	int64_t doubted_ns;                        /* since when a close was seen but the token seems open; 0 */
 	struct bsock *doubted_prev, *doubted_next; /* while doubted_ns is not 0 */
 
@@ -182,6 +185,8 @@ struct afu_client {
 	int page; /* status page */
 	int *bell;
 	unsigned int bells;
+	uint64_t rung; /* by the request of that number */
+	pid_t groups_of; /* who connected */
 	gid_t groups[64];
 	unsigned int n_groups;
 	int status; /* /proc/PID/status of the process, kept open; -1 */
@@ -195,6 +200,7 @@ struct afu_broker {
 	size_t secret_length;
 	uint64_t next_id;
 	uint32_t next_process;
+	uint64_t rings; /* requests to ring */
 	uint32_t somaxconn, sndbuf, rcvbuf, queue_max;
 	int inotify;
 	dev_t pipes; /* where anonymous pipes live */
@@ -202,7 +208,7 @@ struct afu_broker {
 	_Atomic uint32_t *alive;
 	struct bsock *by_id, *by_watch, *by_inode, *by_name;
 	struct afu_client *clients;
-	struct bsock *doubted;
+	struct bsock *doubted, *closed_once;
 	struct bsock *dropped;      /* in flight no more; whoever is not held either is closed */
 	unsigned int unheld;        /* how many are only in flight */
 	int64_t patience_ns, patient_ns; /* how long closes may be waited for, as of then */
@@ -224,6 +230,8 @@ struct call {
 	struct bsock *socket; /* the one that the request names, held by the caller; or NULL */
 };
 
+/* Rings everybody if somebody could not be reached otherwise. */
+void afu_broker_ring_rest(struct afu_broker *b);
 void afu_call_give(struct call *c, int fd, int ours);
 
 /* store.c: memory, tokens, the end of a token. */
@@ -254,6 +262,8 @@ int afu_store_held(const struct bsock *s);
 struct bsock *afu_store_shown(struct afu_broker *b, int fd);
 struct bsock *afu_bsock_new(struct afu_broker *b, int type);
 void afu_store_trust(struct afu_broker *b, struct bsock *s);
+/* The socket is being closed. */
+void afu_store_forget(struct afu_broker *b, struct bsock *s);
 void afu_bsock_hold(struct afu_broker *b, struct bsock *s, const struct afu_client *c);
 int afu_bsock_held(const struct bsock *s, const struct afu_client *c);
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -317,6 +318,14 @@ int afu_store_held(const struct bsock *s)
 }
 
 /* The socket is not, or no longer, among those to be looked at again. */
+static void leave_closed(struct afu_broker *b, struct bsock *s);
+
+void afu_store_forget(struct afu_broker *b, struct bsock *s)
+{
+	leave_closed(b, s);
+	afu_store_trust(b, s);
+}
+
 void afu_store_trust(struct afu_broker *b, struct bsock *s)
 {
 	if (s->doubted_ns)
@@ -375,31 +384,60 @@ int afu_broker_patience(const struct afu_broker *b)
 	return !b->doubted ? -1 : afu_clock_ns() - b->doubted->doubted_ns < 8000000 ? 1 : 20;
 }
 
+static void enter_closed(struct afu_broker *b, struct bsock *s)
+{
+	if (!s->closed_once)
+		DL_APPEND2(b->closed_once, s, closed_prev, closed_next);
+	s->closed_once = 1;
+}
+
+static void leave_closed(struct afu_broker *b, struct bsock *s)
+{
+	if (s->closed_once)
+		DL_DELETE2(b->closed_once, s, closed_prev, closed_next);
+	s->closed_once = 0;
+}
+
+static void read_events(struct afu_broker *b, const char *events, ssize_t n)
+{
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *e = (const void *)(events + at);
+		struct bsock *s, *next;
+
+		at += (ssize_t)(sizeof *e + e->len);
+		if (e->mask & IN_Q_OVERFLOW) {
+			/* events were lost: everything is in doubt, and looked at by the clock */
+			HASH_ITER(by_watch, b->by_watch, s, next)
+			doubt(b, s);
+			return;
+		}
+		if (!(e->mask & IN_CLOSE_WRITE))
+			continue;
+		HASH_FIND(by_watch, b->by_watch, &e->wd, sizeof e->wd, s);
+		if (s)
+			enter_closed(b, s);
+	}
+}
+
 void afu_broker_drain(struct afu_broker *b)
 {
 	_Alignas(struct inotify_event) char events[4096];
+	int queued = 0;
 	ssize_t n;
 
 	if (b->doubted)
 		check_doubted(b);
-	while ((n = read(b->inotify, events, sizeof events)) > 0) {
-		for (ssize_t at = 0; at < n;) {
-			const struct inotify_event *e = (const void *)(events + at);
-			struct bsock *s, *next;
+	/* those that are there: somebody who closes without end must not keep the others waiting */
+	ioctl(b->inotify, FIONREAD, &queued);
+	for (; queued > 0 && (n = read(b->inotify, events, sizeof events)) > 0; queued -= (int)n)
+		read_events(b, events, n);
+	/* each once, however often it was closed */
+	while (b->closed_once) {
+		struct bsock *s = b->closed_once;
 
-			at += (ssize_t)(sizeof *e + e->len);
-			if (e->mask & IN_Q_OVERFLOW) {
-				/* events were lost: everything is in doubt, and looked at by the clock */
-				HASH_ITER(by_watch, b->by_watch, s, next)
-				doubt(b, s);
-				break;
-			}
-			if (!(e->mask & IN_CLOSE_WRITE))
-				continue;
-			HASH_FIND(by_watch, b->by_watch, &e->wd, sizeof e->wd, s);
-			if (s)
-				check(b, s);
-		}
+		leave_closed(b, s);
+		check(b, s);
 	}
 	afu_rights_settle(b);
+	afu_broker_ring_rest(b);
 }

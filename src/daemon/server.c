@@ -150,7 +150,8 @@ static void accept_one(struct afu_server *s)
 {
 	int fd = (int)afu_sys(SYS_accept4, s->listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	gid_t groups[64];
-	socklen_t size = sizeof groups;
+	struct ucred peer;
+	socklen_t size = sizeof groups, peer_size = sizeof peer;
 	struct link *l;
 
 	if (fd == -EMFILE || fd == -ENFILE) {
@@ -176,8 +177,9 @@ static void accept_one(struct afu_server *s)
 		close_link(fd);
 		return;
 	}
-	if (afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
-		afu_broker_client_groups(l->client, groups, (unsigned int)(size / sizeof *groups));
+	if (afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0 &&
+	    afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0)
+		afu_broker_client_groups(l->client, peer.pid, groups, (unsigned int)(size / sizeof *groups));
 	l->fd = fd;
 	l->stranger = 1;
 	s->strangers++;
