@@ -452,6 +452,75 @@ static void false_names(void)
 	close(fd);
 }
 
+/* Closes descriptors of its sockets without end. */
+static void close_and_close(void)
+{
+	struct enemy_socket s[16];
+	struct enemy e;
+	char path[sizeof s / sizeof *s][32];
+
+	if (enemy_attach(&e) < 0)
+		_exit(1);
+	for (unsigned int i = 0; i < 16; i += 2) {
+		if (enemy_pair(&e, SOCK_STREAM, s + i, NULL) < 0)
+			_exit(1);
+		for (unsigned int j = i; j < i + 2; j++)
+			snprintf(path[j], sizeof path[j], "/proc/self/fd/%d", s[j].memory);
+	}
+	for (unsigned int i = 0;; i++)
+		enemy_close((int)afu_sys(SYS_openat, AT_FDCWD, path[i % 16], O_WRONLY | O_CLOEXEC, 0));
+}
+
+static void closes_without_end(void)
+{
+	pid_t pid[3];
+	struct enemy e;
+
+	NEED(enemy_attach(&e) == 0);
+	for (int i = 0; i < 3; i++) {
+		pid[i] = tap_fork();
+		if (pid[i] == 0)
+			close_and_close();
+	}
+	usleep(100000);
+	for (int i = 0; i < 20; i++)
+		answers(&e, __LINE__);
+	for (int i = 0; i < 3; i++)
+		tap_kill(pid[i]);
+}
+
+/* Many speak at one end, one after the other, and end. */
+static void many_voices(void)
+{
+	enum { SPEAKERS = 400 };
+	struct afu_request req = {.op = AFU_OP_SHOW};
+	struct enemy_socket s[2];
+	struct answer a;
+	struct enemy e;
+	int before;
+
+	NEED(enemy_attach(&e) == 0);
+	NEED(enemy_pair(&e, SOCK_STREAM, s, NULL) == 0);
+	before = enemy_count(broker);
+	for (int i = 0; i < SPEAKERS; i++) {
+		pid_t pid = tap_fork();
+
+		if (pid == 0) {
+			struct enemy own;
+
+			if (enemy_attach(&own) < 0 || enemy_ask(&own, &req, &s[0].token, 1, &a))
+				_exit(1);
+			req.op = AFU_OP_IDENTITY;
+			req.socket = s[0].id;
+			_exit(enemy_ask(&own, &req, NULL, 0, &a) != 0);
+		}
+		if (tap_wait(pid) != 0)
+			tap_failed(__FILE__, __LINE__, "speaker %d is refused", i);
+	}
+	CHECK_EQ(enemy_sync(&e), 0);
+	CHECK(enemy_count(broker) < before + SPEAKERS / 2);
+}
+
 static void at_random(void)
 {
 	int64_t until = now_ns() + FUZZ_SECONDS * INT64_C(1000000000);
@@ -479,6 +548,8 @@ int main(int argc, char **argv)
 		{"descriptors that take long to close are parked", slow_parking},
 		{"a descriptor that takes long to close is a name", slow_name},
 		{"names that are not what they say", false_names},
+		{"descriptors are closed without end", closes_without_end},
+		{"many speak and end", many_voices},
 		{"requests at random", at_random},
 		{"the honest ones went on", honest_went_on},
 	};
