@@ -78,6 +78,13 @@ static void remember(const struct way *w)
 	afu_thread_leave(th);
 }
 
+void afu_transfer_forked(void)
+{
+	lock = (struct afu_plock){0};
+	/* another thread may have been writing there */
+	memset(ways, 0, sizeof ways);
+}
+
 /* It is ours, so it does not count against the application's limit. */
 static int open_beyond(const char *path)
 {

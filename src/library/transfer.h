@@ -70,4 +70,6 @@ int afu_transfer_autobind(struct afu_sock *s);
 /* Looks at the path as connect(2) does; a descriptor of the socket file, or negative errno. */
 int afu_transfer_open(const struct afu_name *name);
 
+void afu_transfer_forked(void);
+
 #endif

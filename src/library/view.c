@@ -14,6 +14,7 @@
 #include "library/known.h"
 #include "library/parking.h"
 #include "library/screen.h"
+#include "library/transfer.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -461,6 +462,7 @@ void afu_view_forked(void)
 	afu_known_forked();
 	afu_speaker_forked();
 	afu_screen_forked();
+	afu_transfer_forked();
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		struct afu_sock *s = afu_fd_sock((int)fd);
 
@@ -474,6 +476,7 @@ void afu_view_forked(void)
 		s->old_flow = NULL;
 		s->in.parking = s->out.parking = 0;
 		s->speaker.identity = 0;
+		s->peer_name.valid = 0; /* another thread may have been writing it */
 		s->version = 0;
 		atomic_store(&s->uses, 0);
 	}
