@@ -106,7 +106,11 @@ static uint64_t kept(const struct afu_sock *s, const struct ucred *who)
 {
 	uint64_t identity = atomic_load_explicit(&s->speaker.identity, memory_order_acquire);
 
-	return s->speaker.pid == who->pid && s->speaker.uid == who->uid && s->speaker.gid == who->gid ? identity : 0;
+	if (s->speaker.pid != who->pid || s->speaker.uid != who->uid || s->speaker.gid != who->gid)
+		return 0;
+	/* another thread may have been writing another's meanwhile */
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&s->speaker.identity, memory_order_relaxed) == identity ? identity : 0;
 }
 
 int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity)
