@@ -41,6 +41,15 @@ static inline void afu_plock_acquire(struct afu_plock *lock)
 		afu_futex_wait(&lock->word, 2, 0, NULL);
 }
 
+/* 1: held. */
+static inline int afu_plock_try(struct afu_plock *lock)
+{
+	uint32_t free = 0;
+
+	return atomic_compare_exchange_strong_explicit(&lock->word, &free, 1, memory_order_acquire,
+						       memory_order_relaxed); /* as above */
+}
+
 static inline void afu_plock_release(struct afu_plock *lock)
 {
 	if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)

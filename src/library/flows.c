@@ -153,20 +153,20 @@ static void enter(struct afu_flows *f, struct afu_flow *flow)
 }
 
 /* It is not in the new set: what it had counted stays counted. */
-static void retire(struct afu_sock *s, struct afu_flows *f, struct afu_flow *flow)
+static void retire(struct afu_flow **gone, struct afu_flows *f, struct afu_flow *flow)
 {
 	if (flow->roles & AFU_FLOW_IN)
 		f->past_in += atomic_load_explicit(&flow->in.ring.mark->produced, memory_order_relaxed);
 	if (flow->roles & AFU_FLOW_OUT)
 		f->past_out += atomic_load_explicit(&flow->out.ring.head->released, memory_order_relaxed) +
 			       atomic_load_explicit(&flow->out.own->rooms, memory_order_relaxed);
-	flow->next = s->old_flow;
-	s->old_flow = flow;
+	flow->next = *gone;
+	*gone = flow;
 }
 
 /* Those of the old set that the new one goes on with, in the order of their ids, or all if nothing was
  * removed. */
-static void carry_over(struct afu_sock *s, const struct afu_flows *old, struct afu_flows *f, int all)
+static void carry_over(struct afu_flow **gone, const struct afu_flows *old, struct afu_flows *f, int all)
 {
 	for (unsigned int role = 0; role < 2; role++) {
 		unsigned int n = role ? old->n_out : old->n_in;
@@ -183,14 +183,12 @@ static void carry_over(struct afu_sock *s, const struct afu_flows *old, struct a
 			if (all || j < listed.n)
 				enter(f, flow);
 			else
-				retire(s, f, flow);
+				retire(gone, f, flow);
 		}
 	}
 }
 
-/* What nobody can be looking at any more: the caller's is the only use, and no thread is in the middle of a
- * call. */
-static void reclaim(struct afu_sock *s)
+void afu_flows_reclaim(struct afu_sock *s)
 {
 	if ((!s->old_flows && !s->old_flow) || atomic_load(&s->uses) > 1)
 		return;
@@ -211,10 +209,43 @@ static void reclaim(struct afu_sock *s)
 	}
 }
 
+/* A set that was never published: what is not the old one's goes with it. */
+static void abandon(const struct afu_flows *old, struct afu_flows *f)
+{
+	for (unsigned int i = 0; i < f->n_out; i++) {
+		if (!(f->out[i]->roles & AFU_FLOW_IN) && afu_flows_find(old, f->out[i]->id) != f->out[i])
+			discard(f->out[i]);
+	}
+	for (unsigned int i = 0; i < f->n_in; i++) {
+		if (afu_flows_find(old, f->in[i]->id) != f->in[i])
+			discard(f->in[i]);
+	}
+	afu_sys_munmap(f, f->size);
+}
+
+/* Fetches what was listed and is not known yet.  0, or a negative errno. */
+static int fetch_listed(struct afu_sock *s, struct afu_flows *f)
+{
+	for (unsigned int i = 0; i < listed.n; i++) {
+		struct afu_flow *flow;
+		int err;
+
+		if (afu_flows_find(f, listed.id[i]))
+			continue;
+		err = fetch(s, listed.id[i], &flow);
+		if (!err)
+			enter(f, flow);
+		else if (err != -ESRCH)
+			return err;
+	}
+	return 0;
+}
+
 int afu_flows_renew(struct afu_sock *s)
 {
 	struct afu_flows *old = atomic_load_explicit(&s->flows, memory_order_relaxed),
 			 *f; /* the lock orders it */
+	struct afu_flow *gone = NULL, **last = &gone;
 	int err = list(s, old ? old->newest : 0), all;
 
 	all = !err && old && listed.removals == old->removals;
@@ -229,25 +260,23 @@ int afu_flows_renew(struct afu_sock *s)
 	if (old) {
 		f->past_in = old->past_in;
 		f->past_out = old->past_out;
-		carry_over(s, old, f, all);
+		carry_over(&gone, old, f, all);
 	}
-	for (unsigned int i = 0; i < listed.n; i++) {
-		struct afu_flow *flow;
-
-		if (afu_flows_find(f, listed.id[i]))
-			continue;
-		err = fetch(s, listed.id[i], &flow);
-		if (!err)
-			enter(f, flow);
-		else if (err != -ESRCH)
-			return err; /* those that were mapped stay with the next attempt's retired */
+	err = fetch_listed(s, f);
+	if (err) {
+		abandon(old, f); /* the old set goes on as it was */
+		return err;
 	}
 	atomic_store_explicit(&s->flows, f, memory_order_release); /* pairs with afu_sock_flows() */
 	if (old) {
 		old->next = s->old_flows;
 		s->old_flows = old;
 	}
-	reclaim(s);
+	while (*last)
+		last = &(*last)->next;
+	*last = s->old_flow;
+	s->old_flow = gone;
+	afu_flows_reclaim(s);
 	return 0;
 }
 

@@ -11,6 +11,11 @@
 
 /* Fetches those that are new, and lets go of those that are gone.  0 or negative errno. */
 int afu_flows_renew(struct afu_sock *s);
+/*
+ * Gives back what nobody can be looking at any more: the caller's is the only use, and no other
+ * thread is in the middle of a call.
+ */
+void afu_flows_reclaim(struct afu_sock *s);
 /* The view ends. */
 void afu_flows_free(struct afu_sock *s);
 /* One that the view has, by its id; NULL. */

@@ -260,6 +260,19 @@ static void end(struct afu_sock *s, int fd)
 	}
 }
 
+/* A call that slept kept retired flows mapped; it is the last one. */
+static void give_back_flows(struct afu_sock *s)
+{
+	struct afu_thread *th = afu_thread();
+
+	afu_thread_enter(th);
+	if (afu_plock_try(&renewing)) {
+		afu_flows_reclaim(s);
+		afu_plock_release(&renewing);
+	}
+	afu_thread_leave(th);
+}
+
 void afu_view_put(struct afu_sock *s)
 {
 	if (afu_unhold(&afu_thread_self, s))
@@ -271,6 +284,8 @@ void afu_view_release(void *object)
 	struct afu_sock *s = object;
 	int last;
 
+	if (__builtin_expect(s->old_flows != NULL, 0) && atomic_load(&s->uses) == 1)
+		give_back_flows(s);
 	if (atomic_fetch_sub(&s->uses, 1) != 1)
 		return;
 	afu_table_lock();
