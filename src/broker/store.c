@@ -192,7 +192,7 @@ void afu_store_error(struct bsock *s, uint32_t error)
 
 int afu_store_slot(struct bsock *s, unsigned int role, unsigned int slot)
 {
-	static const char zero[64];
+	static const char zero[AFU_ENDPOINT_SLOT];
 	size_t at = (role ? AFU_ENDPOINT_RX_AT : AFU_ENDPOINT_TX_AT) + slot * sizeof zero;
 
 	return pwrite(s->memory, zero, sizeof zero, (off_t)at) == (ssize_t)sizeof zero ? 0 : -1;

@@ -100,25 +100,32 @@ struct afu_endpoint {
 	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */
 	_Atomic uint64_t signaller[2];     /* (a) waiters whose bells are signals: O_ASYNC, SIGURG; or 0 */
 	uint64_t parcels;                  /* (a) numbers what was parked, under tx_lock */
+	uint64_t tx_deaths, rx_deaths;     /* (a) counts owners of the locks who died; of datagrams; under each */
 	struct afu_endpoint_options opt;
 };
 static_assert(sizeof(struct afu_endpoint) <= AFU_ENDPOINT_SIZE, "one page");
 
 /*
  * A socket of datagrams has many directions.  Behind its page stand the positions of
- * each, by the slot that the broker gave it; under the same two locks.
+ * each, by the slot that the broker gave it; under the same two locks.  Who finds an owner dead
+ * need not know all the flows that this one knew: each is put in order by whoever uses it next,
+ * and says up to which death that was done.
  */
 #define AFU_FLOWS_MAX 4096u
 struct afu_endpoint_tx {
 	_Alignas(64) struct afu_ring_tx tx;
+	uint64_t mended; /* as tx */
 };
 struct afu_endpoint_rx {
 	_Alignas(64) struct afu_ring_rx rx;
+	uint64_t mended; /* as rx */
 };
-static_assert(sizeof(struct afu_endpoint_tx) == 64 && sizeof(struct afu_endpoint_rx) == 64, "one cache line each");
+#define AFU_ENDPOINT_SLOT 128u
+static_assert(sizeof(struct afu_endpoint_tx) <= AFU_ENDPOINT_SLOT && sizeof(struct afu_endpoint_rx) <= AFU_ENDPOINT_SLOT,
+	      "a slot each");
 #define AFU_ENDPOINT_TX_AT AFU_ENDPOINT_SIZE
-#define AFU_ENDPOINT_RX_AT (AFU_ENDPOINT_TX_AT + AFU_FLOWS_MAX * 64u)
-#define AFU_ENDPOINT_DGRAM_SIZE (AFU_ENDPOINT_RX_AT + AFU_FLOWS_MAX * 64u)
+#define AFU_ENDPOINT_RX_AT (AFU_ENDPOINT_TX_AT + AFU_FLOWS_MAX * AFU_ENDPOINT_SLOT)
+#define AFU_ENDPOINT_DGRAM_SIZE (AFU_ENDPOINT_RX_AT + AFU_FLOWS_MAX * AFU_ENDPOINT_SLOT)
 
 /* Of the memory behind an endpoint of the given type, bytes. */
 static inline size_t afu_endpoint_size(int type)

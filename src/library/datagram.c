@@ -349,10 +349,12 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 {
 	struct afu_screen room;
 	struct sending c = {.t = t, .to = to, .m = m, .screen = &room};
+	uint32_t rounds = 0;
 	int err = 0, used = 0;
 
 	room.version = 0;
 	c.p.nonblocking = afu_transfer_patience(&c.p, s, th, t->flags, s->ep->sndtimeo_ns);
+	c.p.rounds = &rounds;
 	for (;;) {
 		struct afu_flow *flow;
 		int why = 0;

@@ -315,9 +315,11 @@ static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th,
 	struct afu_patience p;
 	int nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->rcvtimeo_ns);
 	struct afu_iter it = {t->iov, t->n, 0};
+	uint32_t rounds = 0;
 	ssize_t n;
 	int err;
 
+	p.rounds = &rounds;
 	n = receive(s, th, &it, t->length, m, &p);
 	if (__builtin_expect(n != -EAGAIN || nonblocking, 1)) {
 		afu_view_leave(th);

@@ -41,6 +41,7 @@ static inline int afu_transfer_patience(struct afu_patience *p, const struct afu
 	/* relaxed: a flag by itself, and this thread's own count */
 	p->nonblocking = 1;
 	p->deadline = AFU_NEVER;
+	p->rounds = NULL;
 	p->timed = timeout != AFU_NEVER;
 	p->sig_seq = atomic_load_explicit(&th->sig_seq, memory_order_relaxed);
 	if (__builtin_expect(p->timed && !nonblocking, 0))

@@ -273,6 +273,19 @@ static int look(const struct afu_ring *r, uint64_t at, struct afu_ring_record *r
 	return KIND_DATA;
 }
 
+int afu_ring_sound(const struct afu_ring *r, const struct afu_ring_rx *rx)
+{
+	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed); /* a hint, as above */
+	struct afu_ring_record rec;
+	int kind = look(r, at, &rec);
+
+	while (kind == KIND_SWITCH) {
+		at = next_area(at);
+		kind = look(r, at, &rec);
+	}
+	return kind > 0;
+}
+
 static void give_back(const struct afu_ring *r, uint64_t head, uint64_t released)
 {
 	atomic_store_explicit(&r->head->position, head, memory_order_release);

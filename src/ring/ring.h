@@ -126,6 +126,9 @@ struct afu_ring_record {
 /* Whether there is a record at the head.  Needs no lock; may be out of date. */
 int afu_ring_ready(const struct afu_ring *r, const struct afu_ring_rx *rx);
 
+/* The same, and that it is a record that can be taken. */
+int afu_ring_sound(const struct afu_ring *r, const struct afu_ring_rx *rx);
+
 /*
  * Appends one record: as many words as the flags say, and n bytes from the buffers.
  * 0; -EAGAIN if there is no room; -EMSGSIZE if there never will be; -EFAULT if a buffer is

@@ -23,13 +23,23 @@
 
 /* A peek with an offset looks into this many senders' queues in their order. */
 #define MERGED 64
+/* How often the flows beyond what can be slept on are looked at. */
+#define SLICE_NS 2000000
+/* So many late messages in a row are no accident. */
+#define LATE_MAX 8
+
+/* What no receive would find is not there: who spoils his flow spoils no other. */
+static int holds_message(const struct afu_way_in *way)
+{
+	return afu_ring_ready(&way->ring, way->rx) && __builtin_expect(afu_ring_sound(&way->ring, way->rx), 1);
+}
 
 int afu_dgram_ready(const struct afu_sock *s)
 {
 	const struct afu_flows *f = afu_sock_flows(s);
 
 	for (unsigned int i = 0; f && i < f->n_in; i++) {
-		if (afu_ring_ready(&f->in[i]->in.ring, f->in[i]->in.rx))
+		if (holds_message(&f->in[i]->in))
 			return 1;
 	}
 	return 0;
@@ -65,16 +75,50 @@ static int buffer_soon(void *arg)
 	return afu_sock_roomy(s) || (own_shut(s) & AFU_SIDE_WSHUT) || afu_sock_error(s) || afu_sock_stale(s);
 }
 
-/* The sides of the socket's flows, to sleep on. */
-static unsigned int sides_out(const struct afu_flows *f, const struct afu_flow *but, struct afu_side **to)
+/*
+ * The sides of the socket's flows, to sleep on: room is made only where something lies.  *beyond:
+ * there are more of these than one can sleep on.
+ */
+static unsigned int sides_out(const struct afu_flows *f, struct afu_side **to, int *beyond)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; f && i < f->n_out && n < AFU_WAIT_MORE; i++) {
-		if (f->out[i] != but)
-			to[n++] = f->out[i]->out.own;
+	*beyond = 0;
+	for (unsigned int i = 0; f && i < f->n_out; i++) {
+		const struct afu_way_out *way = &f->out[i]->out;
+
+		if (!afu_ring_used(&way->ring, way->tx))
+			continue;
+		if (n == AFU_WAIT_MORE) {
+			*beyond = 1;
+			break;
+		}
+		to[n++] = way->own;
 	}
 	return n;
+}
+
+/* Until the deadline, or for a while if not everything can be slept on. */
+static int await_slice(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w, int beyond,
+		       const struct afu_patience *p)
+{
+	uint32_t before = p->rounds ? *p->rounds : w->rounds;
+	int64_t slice;
+	int err;
+
+	w->deadline = p->deadline;
+	if (__builtin_expect(!beyond, 1))
+		return afu_sock_await_again(s, th, w, p);
+	slice = afu_clock_deadline(SLICE_NS);
+	if (slice < w->deadline)
+		w->deadline = slice;
+	err = afu_sock_await_again(s, th, w, p);
+	if (err != -EAGAIN || afu_clock_ns() >= p->deadline)
+		return err;
+	w->rounds = before; /* nobody pretended anything */
+	if (p->rounds)
+		*p->rounds = before;
+	return 0;
 }
 
 int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const struct afu_patience *p)
@@ -83,14 +127,12 @@ int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const stru
 	const struct afu_flows *f = afu_sock_flows(s);
 	struct afu_wait w = {.own = s->own,
 			     .more = more,
-			     .n_more = sides_out(f, NULL, more),
 			     .bit = AFU_OUT,
 			     .ready = buffer_soon,
 			     .arg = s,
-			     .deadline = p->deadline,
 			     .sig_seq = p->sig_seq,
 			     .timed = p->timed};
-	int err;
+	int err, beyond;
 
 	afu_sock_refused(s);
 	if (p->nonblocking)
@@ -99,7 +141,8 @@ int afu_dgram_await_buffer(struct afu_sock *s, struct afu_thread *th, const stru
 	do {
 		for (unsigned int i = 0; f && i < f->n_out; i++)
 			afu_sock_set_wake_at(s, &f->out[i]->out);
-		err = afu_sock_await(s, th, &w);
+		w.n_more = sides_out(f, more, &beyond);
+		err = await_slice(s, th, &w, beyond, p);
 	} while (!err && !buffer_soon(s));
 	/* as in the kernel, a signal ends the wait, and room that there is by then is used */
 	if (err == -EINTR && afu_sock_unsent(s) < afu_sock_limit(s))
@@ -129,6 +172,8 @@ static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter
 	struct afu_ring_mark *mark = flow->out.ring.mark;
 	int err;
 
+	if (__builtin_expect(((struct afu_endpoint_tx *)(void *)flow->out.tx)->mended != s->ep->tx_deaths, 0))
+		afu_flow_mend_out(s, flow);
 	/* for afu_sock_unsent_most() */
 	afu_ring_used_near(&flow->out.ring, flow->out.tx, afu_sock_limit(s) / 2);
 	/* connected to this sender, the receiver gets nothing from anybody else: there is no line to stand in */
@@ -248,8 +293,10 @@ int afu_dgram_await_queue(struct afu_sock *s, struct afu_thread *th, struct afu_
 	}
 	atomic_store_explicit(&flow->out.own->wake_at, 0,
 			      memory_order_relaxed); /* the announcement orders it */
+	/* a receiver that sleeps with a full queue has nothing in it: whoever counted is dead */
+	afu_nudge(flow->out.peer, AFU_IN);
 	do
-		err = afu_sock_await(s, th, &w);
+		err = afu_sock_await_again(s, th, &w, p);
 	while (!err && !queue_soon(&o));
 	if (err == -EAGAIN)
 		return afu_refuse(AFU_CAUSE_DGRAM_QUEUE_FULL);
@@ -266,21 +313,29 @@ static uint64_t time_of(const struct afu_flow *flow, const struct afu_ring_recor
 	return words[0];
 }
 
-/* The flow whose first message is the oldest.  NULL: all are empty. */
-static struct afu_flow *oldest(const struct afu_flows *f, struct afu_ring_record *rec)
+/* The same, of a flow that is in order; NULL if what was listed is not there. */
+static int front(struct afu_sock *s, struct afu_flow *flow, struct afu_ring_record *rec)
 {
+	if (__builtin_expect(((struct afu_endpoint_rx *)(void *)flow->in.rx)->mended != s->ep->rx_deaths, 0))
+		afu_flow_mend_in(s, flow);
+	return afu_ring_ready(&flow->in.ring, flow->in.rx) &&
+	       afu_ring_front(&flow->in.ring, flow->in.rx, rec) > 0;
+}
+
+/* The flow whose first message is the oldest.  NULL: all are empty. */
+static struct afu_flow *oldest(struct afu_sock *s, const struct afu_flows *f, struct afu_ring_record *rec)
+{
+	uint64_t best_time = 0, yields = s->late >= LATE_MAX && s->taken_flow == s->late_flow ? s->late_flow : 0;
 	struct afu_flow *best = NULL;
-	uint64_t best_time = 0;
 
 	for (unsigned int i = 0; i < f->n_in; i++) {
 		struct afu_flow *flow = f->in[i];
 		struct afu_ring_record here;
 		uint64_t time;
 
-		if (!afu_ring_ready(&flow->in.ring, flow->in.rx) ||
-		    afu_ring_front(&flow->in.ring, flow->in.rx, &here) <= 0)
+		if (!front(s, flow, &here))
 			continue;
-		time = time_of(flow, &here);
+		time = flow->id == yields ? UINT64_MAX : time_of(flow, &here);
 		if (best && time >= best_time)
 			continue;
 		best = flow;
@@ -290,15 +345,33 @@ static struct afu_flow *oldest(const struct afu_flows *f, struct afu_ring_record
 	return best;
 }
 
+/*
+ * Times are the senders' word.  One message may be late, if its sender was held up before he
+ * published it; who is late each time lies, and takes turns with the others.
+ */
+static void note_order(struct afu_sock *s, const struct afu_flow *flow, uint64_t time)
+{
+	s->taken_flow = flow->id;
+	if (time < s->taken_time) {
+		s->late = s->late_flow == flow->id ? s->late + (s->late < LATE_MAX) : 1;
+		s->late_flow = flow->id;
+		return;
+	}
+	if (s->late_flow == flow->id)
+		s->late = 0;
+	if (time <= (uint64_t)afu_clock_ns())
+		s->taken_time = time;
+}
+
 /* For a peek with an offset: goes through the messages of all flows in their order. */
-static struct afu_flow *oldest_from(const struct afu_flows *f, size_t *skip, struct afu_ring_record *rec)
+static struct afu_flow *oldest_from(struct afu_sock *s, const struct afu_flows *f, size_t *skip, struct afu_ring_record *rec)
 {
 	struct afu_ring_record at[MERGED];
 	int there[MERGED];
 	unsigned int n = f->n_in < MERGED ? f->n_in : MERGED;
 
 	for (unsigned int i = 0; i < n; i++)
-		there[i] = afu_ring_front(&f->in[i]->in.ring, f->in[i]->in.rx, &at[i]) > 0;
+		there[i] = front(s, f->in[i], &at[i]);
 	for (;;) {
 		uint64_t best_time = UINT64_MAX;
 		unsigned int best = n;
@@ -325,9 +398,8 @@ static struct afu_flow *oldest_from(const struct afu_flows *f, size_t *skip, str
  * Room was made in the queue.  One sender that waits for it is woken, or as many as have the
  * announcement of a poll: they compete, as in the kernel.
  */
-static void tell_senders(const struct afu_flows *f, struct afu_flow *from)
+static void tell_waiting(const struct afu_flows *f)
 {
-	afu_give_room(&from->in);
 	for (unsigned int i = 0; i < f->n_in; i++) {
 		struct afu_side *side = f->in[i]->in.peer;
 		uint64_t want = atomic_load_explicit(&side->want,
@@ -341,6 +413,12 @@ static void tell_senders(const struct afu_flows *f, struct afu_flow *from)
 	}
 }
 
+static void tell_senders(const struct afu_flows *f, struct afu_flow *from)
+{
+	afu_give_room(&from->in);
+	tell_waiting(f);
+}
+
 static void uncount(struct afu_flow *flow)
 {
 	uint32_t n = atomic_load_explicit(&flow->inbox->queued, memory_order_relaxed);
@@ -352,25 +430,38 @@ static void uncount(struct afu_flow *flow)
 
 /*
  * All flows are empty: what is still counted belongs to senders that were killed between
- * counting and publishing, or lied; unless one is in the middle of that.
+ * counting and publishing, or lied; unless one is in the middle of that.  Whether there is room
+ * now that there was not.
  */
-static void recount(const struct afu_flows *f)
+static int recount(const struct afu_sock *s, const struct afu_flows *f)
 {
 	struct afu_inbox *inbox = f->n_in ? f->in[0]->inbox : NULL;
 	uint32_t n = inbox ? atomic_load(&inbox->queued) : 0;
 
 	if (__builtin_expect(n == 0, 1))
-		return;
+		return 0;
 	for (unsigned int i = 0; i < f->n_in; i++) {
 		const struct afu_way_in *way = &f->in[i]->in;
 
 		if (!(afu_side_flags(way->peer) & AFU_SIDE_CLOSED) &&
 		    atomic_load_explicit(&way->ring.mark->counting, memory_order_acquire))
-			return;
-		if (afu_ring_ready(&way->ring, way->rx))
-			return;
+			return 0;
+		if (holds_message(way))
+			return 0;
 	}
-	atomic_compare_exchange_strong(&inbox->queued, &n, 0); /* whoever counts meanwhile changes it */
+	/* what is counted may lie in a flow that is not mapped yet: the version moved before it was sent */
+	if (afu_sock_stale(s))
+		return 0;
+	/* whoever counts meanwhile changes it */
+	return atomic_compare_exchange_strong(&inbox->queued, &n, 0);
+}
+
+void afu_dgram_recount(const struct afu_sock *s)
+{
+	const struct afu_flows *f = afu_sock_flows(s);
+
+	if (f && __builtin_expect(recount(s, f), 0))
+		tell_waiting(f);
 }
 
 /* One look.  The result of the call; -EAGAIN: nothing there; -EBUSY, -EFAULT. */
@@ -382,6 +473,7 @@ static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *
 	size_t skip = offset > 0 ? (size_t)offset : 0;
 	struct afu_ring_record rec;
 	struct afu_flow *flow;
+	int recounted = 0;
 	ssize_t n;
 
 	if (!f)
@@ -393,12 +485,14 @@ static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *
 		return n;
 	}
 	if ((m->flags & MSG_PEEK) && offset >= 0) {
-		flow = oldest_from(f, &skip, &rec);
+		flow = oldest_from(s, f, &skip, &rec);
 	} else {
 		skip = 0;
-		flow = oldest(f, &rec);
+		flow = oldest(s, f, &rec);
 	}
 	if (flow) {
+		if (f->n_in > 1 && !(m->flags & MSG_PEEK))
+			note_order(s, flow, time_of(flow, &rec));
 		n = afu_record_message(s, &flow->in, &rec, skip, to, len, m);
 		m->flow = flow->id;
 		atomic_store_explicit(&f->recent, flow, memory_order_relaxed); /* a hint */
@@ -406,9 +500,11 @@ static ssize_t look(struct afu_sock *s, struct afu_thread *th, struct afu_iter *
 			uncount(flow);
 	} else {
 		n = -EAGAIN;
-		recount(f);
+		recounted = recount(s, f);
 	}
 	afu_lock_release(&s->ep->rx_lock, th);
+	if (__builtin_expect(recounted, 0))
+		tell_waiting(f);
 	if (flow && !(m->flags & MSG_PEEK))
 		tell_senders(f, flow);
 	afu_thread_leave(th);
@@ -452,7 +548,6 @@ static int await_datagram(struct afu_sock *s, struct afu_thread *th, struct newc
 			     .bit = AFU_IN,
 			     .ready = datagram_soon,
 			     .arg = n,
-			     .deadline = p->deadline,
 			     .sig_seq = p->sig_seq,
 			     .timed = p->timed};
 
@@ -461,17 +556,8 @@ static int await_datagram(struct afu_sock *s, struct afu_thread *th, struct newc
 		afu_publish_cpu(f->in[i]->in.own);
 	}
 	w.peer = recent ? recent->in.peer : NULL;
-	if (f && f->n_in > AFU_WAIT_MORE) {
-		/* more senders than words to sleep on: those beyond are looked at by the clock */
-		int64_t slice = afu_clock_deadline(2000000);
-		int err;
-
-		if (slice < w.deadline)
-			w.deadline = slice;
-		err = afu_sock_await(s, th, &w);
-		return err == -EAGAIN && afu_clock_ns() < p->deadline ? 0 : err;
-	}
-	return afu_sock_await(s, th, &w);
+	/* more senders than words to sleep on: those beyond are looked at by the clock */
+	return await_slice(s, th, &w, f && f->n_in > AFU_WAIT_MORE, p);
 }
 
 ssize_t afu_dgram_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
@@ -527,7 +613,7 @@ size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th)
 		return 0;
 	afu_thread_enter(th);
 	if (afu_sock_lock_rx(s, th) == 0) {
-		if (oldest(f, &rec))
+		if (oldest(s, f, &rec))
 			length = rec.length;
 		afu_lock_release(&s->ep->rx_lock, th);
 	}
@@ -547,7 +633,7 @@ void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th)
 	afu_thread_enter(th);
 	if (afu_sock_lock_rx(s, th) == 0) {
 		/* what a sender puts into the room that this makes stays */
-		while ((flow = oldest(f, &rec)) != NULL && time_of(flow, &rec) <= now) {
+		while ((flow = oldest(s, f, &rec)) != NULL && time_of(flow, &rec) <= now) {
 			afu_record_drop(s, &flow->in, &rec);
 			afu_ring_take(&flow->in.ring, flow->in.rx, &rec, afu_charge(SOCK_DGRAM, rec.length));
 			uncount(flow);

@@ -69,6 +69,8 @@ static uint32_t datagram_events(const struct afu_sock *s)
 
 	if (afu_dgram_ready(s))
 		events |= READABLE;
+	else
+		afu_dgram_recount(s);
 	if (atomic_load_explicit(&s->ep->error, memory_order_acquire))
 		events |= POLLERR;
 	if (afu_sock_roomy(s) && !peer_full(s))

@@ -43,24 +43,48 @@ static void recover_in(const struct afu_way_in *way)
 	afu_wake(way->peer, AFU_OUT);
 }
 
+void afu_flow_mend_out(struct afu_sock *s, struct afu_flow *flow)
+{
+	struct afu_endpoint_tx *slot = (struct afu_endpoint_tx *)(void *)flow->out.tx;
+
+	recover_out(&flow->out);
+	/* what it had counted and not published, the receiver finds out */
+	atomic_store_explicit(&flow->out.ring.mark->counting, 0, memory_order_release); /* as in put_locked() */
+	slot->mended = s->ep->tx_deaths;
+}
+
+void afu_flow_mend_in(struct afu_sock *s, struct afu_flow *flow)
+{
+	struct afu_endpoint_rx *slot = (struct afu_endpoint_rx *)(void *)flow->in.rx;
+
+	recover_in(&flow->in);
+	slot->mended = s->ep->rx_deaths;
+}
+
 void afu_sock_recover_tx(struct afu_sock *s)
 {
 	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
 
-	if (s->type != SOCK_DGRAM)
+	if (s->type != SOCK_DGRAM) {
 		recover_out(&s->out);
+		return;
+	}
+	s->ep->tx_deaths++;
 	for (unsigned int i = 0; f && i < f->n_out; i++)
-		recover_out(&f->out[i]->out);
+		afu_flow_mend_out(s, f->out[i]);
 }
 
 void afu_sock_recover_rx(struct afu_sock *s)
 {
 	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
 
-	if (s->type != SOCK_DGRAM)
+	if (s->type != SOCK_DGRAM) {
 		recover_in(&s->in);
+		return;
+	}
+	s->ep->rx_deaths++;
 	for (unsigned int i = 0; f && i < f->n_in; i++)
-		recover_in(&f->in[i]->in);
+		afu_flow_mend_in(s, f->in[i]);
 }
 
 int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p)
@@ -85,6 +109,18 @@ int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w
 		return 0;
 	}
 	return afu_refuse(AFU_CAUSE_DOMAIN_LOST);
+}
+
+int afu_sock_await_again(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w,
+			 const struct afu_patience *p)
+{
+	int err;
+
+	w->rounds = p->rounds ? *p->rounds : w->rounds;
+	err = afu_sock_await(s, th, w);
+	if (p->rounds)
+		*p->rounds = w->rounds;
+	return err;
 }
 
 static uint32_t words_of(struct afu_sock *s, const struct afu_way_out *way, uint32_t flags,

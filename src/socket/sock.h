@@ -104,6 +104,9 @@ struct afu_sock {
 	struct afu_known peer_name;
 	struct afu_speaker speaker;
 	int autobound; /* it is known to have a name */
+	/* of datagrams, under rx_lock: the time of the last in order, and who came out of it since */
+	uint64_t taken_time, taken_flow, late_flow;
+	uint32_t late;
 };
 
 static inline int afu_sock_stale(const struct afu_sock *s)
@@ -124,6 +127,7 @@ struct afu_patience {
 	int64_t deadline; /* ns, monotonic */
 	int timed;	  /* any handler ends the wait: the socket has a timeout, or a part is done */
 	uint32_t sig_seq;
+	uint32_t *rounds; /* fruitless ones of the whole call, for afu_wait; NULL: each wait counts its own */
 };
 
 /* The flags of a record that this room gives a meaning; the first three have a word each, in this order. */
@@ -215,6 +219,8 @@ size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th);
 void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th);
 /* Whether anything is queued.  Needs no lock; may be out of date. */
 int afu_dgram_ready(const struct afu_sock *s);
+/* Nothing is queued: what is counted all the same is put right. */
+void afu_dgram_recount(const struct afu_sock *s);
 
 /* The locks of the two directions: 0, -EBUSY; what a dead owner left is put in order. */
 void afu_sock_recover_tx(struct afu_sock *s);
@@ -238,6 +244,9 @@ static inline int afu_sock_lock_rx(struct afu_sock *s, struct afu_thread *th)
 	return got < 0 ? got : 0;
 }
 
+/* A flow that an owner of the lock may have left in the middle of something; under the lock. */
+void afu_flow_mend_out(struct afu_sock *s, struct afu_flow *flow);
+void afu_flow_mend_in(struct afu_sock *s, struct afu_flow *flow);
 /*
  * A holder of the lock is stopped: whether the call goes on trying.  0, or the
  * negative errno that ends it.  Outside the critical section.
@@ -249,6 +258,12 @@ int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p);
  * cause; else refused: the broker is gone, and with it all hope.
  */
 int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w);
+/*
+ * One of several waits of a call: what looked ready gave nothing before, and may do so without
+ * end if somebody writes what he likes.
+ */
+int afu_sock_await_again(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w,
+			 const struct afu_patience *p);
 
 /* One record: the words that m and the receiver ask for, n bytes.  As afu_ring_put(); parks descriptors
  * first. */

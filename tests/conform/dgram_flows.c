@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * Datagram sockets whose correspondents come and go: nothing of those that are gone
- * stays behind, and a lack of descriptors passes.
+ * Datagram sockets whose correspondents come and go, or are many: nothing of those that are gone
+ * stays behind, no room that is made is missed, and a lack of descriptors passes.
  */
 #include "conform.h"
 
 #include <sys/socket.h>
 
-enum { GONE = 120 };
+enum { GONE = 120, MANY = 150 };
 
 /* How many mappings the process has. */
 static int mappings(void)
@@ -177,4 +177,32 @@ CASE(a_lack_of_descriptors_passes, 0)
 	send_and_go(&a);
 	MESSAGE(r, "x");
 	OK(close(r));
+}
+
+/* A buffer that is full wakes its sender, whoever of many receivers makes the room. */
+CASE(room_among_many_receivers, 0)
+{
+	struct name to[MANY];
+	int r[MANY], s = unix_socket(SOCK_DGRAM);
+	static char big[60000];
+	struct actor sending;
+	char text[16];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof text, "r%d", i);
+		to[i] = abstract_name(text);
+		r[i] = bound_to(SOCK_DGRAM, &to[i]);
+		EQ(send_to(s, &to[i], "x"), 1);
+		MESSAGE(r[i], "x");
+	}
+	while (sendto(s, big, sizeof big, MSG_DONTWAIT, NAME(&to[MANY - 1])) > 0)
+		;
+	start_send_to(&sending, s, &to[0], "y");
+	BLOCKED(&sending);
+	TRUE(take_messages(r[MANY - 1]) > 1);
+	RETURNS(&sending, 1);
+	MESSAGE(r[0], "y");
+	for (int i = 0; i < MANY; i++)
+		OK(close(r[i]));
+	OK(close(s));
 }
