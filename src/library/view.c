@@ -132,7 +132,7 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 
 int afu_view_renew(struct afu_sock *s)
 {
-	struct afu_request req = { .op = s->ep ? AFU_OP_CHANNEL : AFU_OP_SHOW, .socket = s->id };
+	struct afu_request req = { .socket = s->id };
 	struct afu_reply reply;
 	struct afu_thread *th = afu_thread();
 	int got[AFU_MESSAGE_FDS], err = 0;
@@ -142,8 +142,9 @@ int afu_view_renew(struct afu_sock *s)
 	afu_plock_acquire(&renewing);
 	if (afu_sock_stale(s)) {
 		uint32_t version = s->ep ? atomic_load(&s->ep->version) : 0;
-		int shown = s->ep == NULL;
+		int shown = s->ep == NULL; /* only now: another thread may have mapped it while this one waited */
 
+		req.op = shown ? AFU_OP_SHOW : AFU_OP_CHANNEL;
 		err = afu_domain_call(&req, &s->fd, shown ? 1 : 0, &reply, got, &n);
 		if (!err && shown)
 			s->type = (int)reply.arg[2];
@@ -492,7 +493,8 @@ void afu_view_forked(void)
 		s->in.parking = s->out.parking = 0;
 		s->speaker.identity = 0;
 		s->peer_name.valid = 0; /* another thread may have been writing it */
-		s->version = 0;
+		/* none that the page may show: fresh only when all of it is mapped, whatever thread looks */
+		s->version = UINT32_MAX;
 		atomic_store(&s->uses, 0);
 	}
 }

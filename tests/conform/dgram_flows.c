@@ -206,3 +206,60 @@ CASE(room_among_many_receivers, 0)
 		OK(close(r[i]));
 	OK(close(s));
 }
+
+struct heir {
+	pthread_barrier_t *together;
+	int fd;
+};
+
+static long use_at_once(struct actor *a)
+{
+	struct heir *h = a->arg;
+	struct pollfd p = {h->fd, POLLIN, 0};
+
+	pthread_barrier_wait(h->together);
+	for (int i = 0; i < 20; i++) {
+		if (recv(h->fd, (char[1]){0}, 1, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+			return -1;
+		if (poll(&p, 1, 0) < 0 || (p.revents & (POLLERR | POLLHUP | POLLNVAL)))
+			return 1;
+	}
+	return 0;
+}
+
+static void inherit(void *arg)
+{
+	enum { HEIRS = 4 };
+	struct actor a[HEIRS];
+	pthread_barrier_t together;
+	struct heir h = {&together, *(int *)arg};
+
+	pthread_barrier_init(&together, NULL, HEIRS);
+	for (int i = 0; i < HEIRS; i++) {
+		a[i] = (struct actor){.arg = &h};
+		actor_start(&a[i], use_at_once);
+	}
+	for (int i = 0; i < HEIRS; i++)
+		RETURNS(&a[i], 0);
+}
+
+/* The threads of a child use what it inherited for the first time, all at once, and others begin to send. */
+CASE(heirs_at_once, NEEDS_PROCESSES | TAKES_LONG)
+{
+	struct name a = abstract_name("a");
+	int r = bound_to(SOCK_DGRAM, &a), never = unix_socket(SOCK_DGRAM), status;
+
+	for (int i = 0; i < 40; i++) {
+		pid_t child = spawn(inherit, i % 4 ? &r : &never);
+
+		do {
+			int s = unix_socket(SOCK_DGRAM);
+
+			send_to(s, &a, "x");
+			OK(close(s));
+		} while (waitpid(child, &status, WNOHANG) == 0);
+		EQ(status, 0);
+	}
+	OK(close(r));
+	OK(close(never));
+}
