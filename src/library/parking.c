@@ -239,7 +239,10 @@ void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t numb
 		if (got < 0 || (note_valid(p, got) && p->note.number > number))
 			break; /* there is none: the sender lied */
 		if (note_valid(p, got) && p->note.number == number) {
-			receive_parcel(fd, p, peek ? MSG_PEEK : 0, 1);
+			got = receive_parcel(fd, p, peek ? MSG_PEEK : 0, 1);
+			/* another holder who does not keep to the lock may have taken it away meanwhile */
+			if (!note_valid(p, got))
+				p->note.n = 0;
 			return;
 		}
 		/* its record was passed over, or its sender died before there was one */
@@ -258,7 +261,7 @@ static void unpark_none(struct afu_sock *s, struct afu_way_in *way, uint64_t num
 
 		if (got < 0 || (note_valid(&p, got) && p.note.number > number))
 			return;
-		receive_parcel(fd, &p, 0, 0);
+		got = receive_parcel(fd, &p, 0, 0);
 		if (note_valid(&p, got) && p.note.number == number) {
 			drop_sockets(s, &p, 0);
 			return;
