@@ -5,13 +5,12 @@
  *
  * What the library itself needs should not count against RLIMIT_NOFILE.  The soft limit
  * says which numbers may be handed out, not which may be used: so it is raised to the hard
- * one for a moment, and what was made meanwhile stays.  Another thread that makes a
- * descriptor in that moment may get one more than it should; nobody loses one.
+ * one for a moment, and what was made meanwhile stays.  Several threads may do so at once: the
+ * first raises it and the last restores it.  Another thread that makes a descriptor in that
+ * moment may get one more than it should; nobody loses one.
  */
 #ifndef AFU_BASE_LIMIT_H
 #define AFU_BASE_LIMIT_H
-
-#include "base/sys.h"
 
 #include <sys/resource.h>
 
@@ -20,26 +19,18 @@ struct afu_limit {
 	int raised;  /* 0: the hard limit is no higher */
 };
 
-static inline struct afu_limit afu_limit_raise(void)
-{
-	struct rlimit r = { 1024, 1024 }, more;
-	struct afu_limit old;
+/* Paired; between the two is a critical section. */
+struct afu_limit afu_limit_raise(void);
+void afu_limit_restore(struct afu_limit old);
 
-	afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
-	old.soft = r.rlim_cur;
-	more = (struct rlimit){ r.rlim_max, r.rlim_max };
-	old.raised = r.rlim_cur < r.rlim_max && afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &more, 0) == 0;
-	return old;
-}
+/* As the application knows it, whoever has raised it. */
+rlim_t afu_limit_soft(void);
 
-static inline void afu_limit_restore(struct afu_limit old)
-{
-	struct rlimit r;
-
-	if (!old.raised || afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r) < 0)
-		return;
-	r.rlim_cur = old.soft;
-	afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &r, 0);
-}
+/*
+ * Around a fork, in a critical section: the child is not to be born with a limit that another thread has
+ * raised.  After it, in both processes.
+ */
+void afu_limit_fork(void);
+void afu_limit_forked(void);
 
 #endif

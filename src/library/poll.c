@@ -6,6 +6,7 @@
 #include "afunix/afunix.h"
 #include "base/cause.h"
 #include "base/clock.h"
+#include "base/limit.h"
 #include "base/sys.h"
 #include "library/domain.h"
 #include "library/epoll.h"
@@ -15,7 +16,6 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #define ON_STACK 128
 /* With afunix sockets busy for this many looks, the kernel is asked about its own only this often. */
@@ -222,13 +222,11 @@ static int do_poll(struct pollfd *user, nfds_t n, int64_t deadline, const sigset
 	struct afu_sock *held[ON_STACK];
 	struct polling p = { .th = afu_thread(), .fds = stack, .held = held, .n = (unsigned int)n };
 	size_t pairs = (2 * n + 2) * sizeof *user, bytes = pairs + n * sizeof *p.held;
-	struct rlimit r;
 	int ret;
 
 	afu_call_begin(p.th);
 	if (n > ON_STACK) {
-		afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r);
-		if (n > r.rlim_cur)
+		if (n > afu_limit_soft())
 			return afu_refuse(AFU_CAUSE_POLL_COUNT);
 		p.fds = afu_sys_mmap(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 		if (afu_sys_failed(p.fds))

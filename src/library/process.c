@@ -4,6 +4,7 @@
 
 #include "afunix/afunix.h"
 #include "base/hold.h"
+#include "base/limit.h"
 #include "channel/waiter.h"
 #include "library/domain.h"
 #include "library/epoll.h"
@@ -30,10 +31,12 @@ static void before_fork(void)
 {
 	afu_table_lock();
 	afu_epoll_lock();
+	afu_limit_fork();
 }
 
 static void in_parent(void)
 {
+	afu_limit_forked();
 	afu_epoll_unlock();
 	afu_table_unlock();
 }
@@ -48,6 +51,7 @@ static void in_child(void)
 	struct afu_thread *th = &afu_thread_self;
 
 	afu_thread_forked();
+	afu_limit_forked();
 	afu_waiters_forked();
 	afu_domain_forked();
 	afu_table_forked();

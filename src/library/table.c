@@ -95,9 +95,7 @@ int afu_table_spare(int fd)
 
 int afu_table_within(int fd)
 {
-	struct rlimit r;
-
-	if (afu_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &r) < 0 || (rlim_t)fd < r.rlim_cur)
+	if ((rlim_t)fd < afu_limit_soft())
 		return 0;
 	afu_sys_close(fd);
 	return -EMFILE;

@@ -302,3 +302,48 @@ CASE(fd_fopen_over_a_socket, 0)
 	TRUE(feof(r));
 	EQ(fclose(r), 0);
 }
+
+static _Atomic int enough;
+
+static long make_pairs(struct actor *a)
+{
+	(void)a;
+	while (!atomic_load(&enough)) {
+		int sv[2];
+
+		if (socketpair(AF_UNIX, SOCK_DGRAM, 0, sv) < 0)
+			return -1;
+		close(sv[0]);
+		close(sv[1]);
+	}
+	return 0;
+}
+
+static void expect_limit(void *soft)
+{
+	struct rlimit r;
+
+	OK(getrlimit(RLIMIT_NOFILE, &r));
+	EQ(r.rlim_cur, *(rlim_t *)soft);
+}
+
+/* Whatever other threads were doing when it was born. */
+CASE(a_child_inherits_the_limit_of_descriptors, NEEDS_PROCESSES)
+{
+	struct actor a[2] = {0};
+	struct rlimit r;
+
+	OK(close(unix_socket(SOCK_DGRAM)));
+	OK(getrlimit(RLIMIT_NOFILE, &r));
+	r.rlim_cur = 200;
+	OK(setrlimit(RLIMIT_NOFILE, &r));
+	for (int i = 0; i < 2; i++)
+		actor_start(&a[i], make_pairs);
+	for (int i = 0; i < 200; i++)
+		EXITS(spawn(expect_limit, &r.rlim_cur), 0);
+	atomic_store(&enough, 1);
+	for (int i = 0; i < 2; i++)
+		RETURNS(&a[i], 0);
+	OK(getrlimit(RLIMIT_NOFILE, &r));
+	EQ(r.rlim_cur, 200);
+}
