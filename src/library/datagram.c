@@ -322,6 +322,8 @@ static ssize_t attempt(struct sending *c, struct afu_sock *s, struct afu_thread 
 		}
 	}
 	wants = wants_of(*flow);
+	if (__builtin_expect(unidentified(s, wants, c->m), 0) && !c->m->claim)
+		c->m->identity = afu_speaker_known(s);
 	if (__builtin_expect(unidentified(s, wants, c->m), 0)) {
 		*why = UNIDENTIFIED;
 		return AGAIN;

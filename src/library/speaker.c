@@ -86,10 +86,40 @@ int afu_speaker_check(const struct ucred *claim)
 	return is_own(claim) ? 0 : refuse_claim(try_claim(claim));
 }
 
+/* Counts the changes of this process's ids, from 1 on; 0: nobody tells of them. */
+static _Atomic uint64_t changes;
+
+/* As whom this thread speaks.  Each thread for itself: they may differ. */
+static __thread struct {
+	uint64_t changes; /* before it was looked at; 0: it was not */
+	struct ucred who;
+} self;
+
 static struct ucred own_identity(void)
 {
-	/* the real ids: it is they that the kernel puts into a message by itself */
-	return (struct ucred){ (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_getuid), (gid_t)afu_sys(SYS_getgid) };
+	uint64_t now = atomic_load_explicit(&changes, memory_order_acquire);
+
+	/* acquire: pairs with the change's; the real ids: it is they that the kernel puts into a message by itself */
+	if (__builtin_expect(now && self.changes == now, 1))
+		return self.who;
+	self.changes = 0; /* a handler in between may not take half of it */
+	atomic_signal_fence(memory_order_seq_cst);
+	self.who = (struct ucred){ (pid_t)afu_sys(SYS_getpid), (uid_t)afu_sys(SYS_getuid),
+				   (gid_t)afu_sys(SYS_getgid) };
+	atomic_signal_fence(memory_order_seq_cst);
+	self.changes = now;
+	return self.who;
+}
+
+void afu_speaker_watched(void)
+{
+	atomic_store(&changes, 1);
+}
+
+void afu_speaker_changed(void)
+{
+	if (atomic_load(&changes))
+		atomic_fetch_add(&changes, 1);
 }
 
 static void keep(struct afu_sock *s, uint64_t identity, const struct ucred *who)
@@ -108,9 +138,16 @@ static uint64_t kept(const struct afu_sock *s, const struct ucred *who)
 
 	if (s->speaker.pid != who->pid || s->speaker.uid != who->uid || s->speaker.gid != who->gid)
 		return 0;
-	/* another thread may have been writing another's meanwhile */
 	atomic_thread_fence(memory_order_acquire);
+	/* another thread that speaks as somebody else may have been writing */
 	return atomic_load_explicit(&s->speaker.identity, memory_order_relaxed) == identity ? identity : 0;
+}
+
+uint64_t afu_speaker_known(const struct afu_sock *s)
+{
+	struct ucred who = own_identity();
+
+	return kept(s, &who);
 }
 
 int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity)
@@ -240,6 +277,7 @@ void afu_speaker_renumbered(void)
 {
 	struct afu_thread *th = afu_thread();
 
+	afu_speaker_changed();
 	afu_thread_enter(th);
 	afu_plock_acquire(&lock);
 	memset(told, 0, sizeof told);
@@ -250,6 +288,7 @@ void afu_speaker_renumbered(void)
 void afu_speaker_forked(void)
 {
 	lock = (struct afu_plock){ 0 };
+	afu_speaker_changed();
 	/* the child may have been born into another namespace */
 	memset(told, 0, sizeof told);
 }

@@ -10,6 +10,8 @@
 int afu_speaker_check(const struct ucred *claim);
 /* The identity for a message through s, as the claim says or, if that is NULL, as the process is.  0 or a refusal. */
 int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t *identity);
+/* The same for the process itself, if it needs nobody to be asked; else 0.  In the view. */
+uint64_t afu_speaker_known(const struct afu_sock *s);
 /* What the broker said of the process when the socket was connected. */
 void afu_speaker_told(struct afu_sock *s, uint64_t identity);
 /*
@@ -18,6 +20,12 @@ void afu_speaker_told(struct afu_sock *s, uint64_t identity);
  */
 int afu_speaker_who(struct afu_sock *s, uint64_t flow, uint64_t identity, struct ucred *who);
 int afu_speaker_pidfd(struct afu_sock *s, uint64_t flow, uint64_t identity, int *pidfd);
+/*
+ * Every change of the process's ids will be told from now on: they are looked at only after one.
+ * Without that they are looked at for each message.
+ */
+void afu_speaker_watched(void);
+void afu_speaker_changed(void);
 /* The process is in other namespaces than before. */
 void afu_speaker_renumbered(void);
 void afu_speaker_forked(void);

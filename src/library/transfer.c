@@ -84,6 +84,10 @@ static int identify(struct afu_sock *s, struct afu_thread *th, struct afu_sendin
 {
 	int err;
 
+	if (!m->claim)
+		m->identity = afu_speaker_known(s);
+	if (__builtin_expect(m->identity != 0, 1))
+		return 0;
 	afu_view_get(s);
 	afu_view_leave(th);
 	err = afu_speaker_identity(s, m->claim, &m->identity);

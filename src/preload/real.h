@@ -157,6 +157,12 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(pid_t, _Fork, void)                                                                                \
 	X(int, clone, int (*)(void *), void *, int, void *, ...)                                             \
 	X(int, unshare, int)                                                                                 \
+	X(int, setuid, uid_t)                                                                                \
+	X(int, setgid, gid_t)                                                                                \
+	X(int, setreuid, uid_t, uid_t)                                                                       \
+	X(int, setregid, gid_t, gid_t)                                                                       \
+	X(int, setresuid, uid_t, uid_t, uid_t)                                                               \
+	X(int, setresgid, gid_t, gid_t, gid_t)                                                               \
 	X(int, setns, int, int)                                                                              \
 	X(int, daemon, int, int)                                                                             \
 	X(pid_t, forkpty, int *, char *, const struct termios *, const struct winsize *)                     \

@@ -8,6 +8,7 @@
  * earlier would allocate memory inside the constructor of an allocator.
  */
 #include "library/injection.h"
+#include "library/speaker.h"
 #include "preload/call.h"
 
 #include <dlfcn.h>
@@ -64,6 +65,7 @@ __attribute__((constructor)) static void start(void)
 	if (afu_library_active()) {
 		note_environment();
 		afu_call_start();
+		afu_speaker_watched();
 		atomic_store(&afu_preload_state, AFU_PRELOAD_ACTIVE);
 		afu_preload_standard_streams();
 	}

@@ -5,6 +5,8 @@
 #include "ancillary.h"
 
 #include <grp.h>
+#include <pthread.h>
+#include <sys/syscall.h>
 
 static void expect_cred(const char *file, int line, const struct received *r, pid_t pid, uid_t uid, gid_t gid)
 {
@@ -449,6 +451,87 @@ CASE_ON_TYPES(cred_claims_of_real_effective_and_saved_ids, NEEDS_PROCESSES)
 	GETS_CRED(sv[1], pid, 21, 13);
 	GETS_CRED(sv[1], pid, 22, 11);
 	GETS_CRED(sv[1], pid, 23, 11);
+	EMPTY(sv[1]);
+}
+
+/* The sender does not look at its ids for each message, so it must notice each way to change them. */
+static void as_one_after_another(void *arg)
+{
+	const id_t as_it_is = (id_t)-1;
+	int fd = *(int *)arg;
+
+	put(fd, "a");
+	EQ(setresgid(11, as_it_is, as_it_is), 0);
+	put(fd, "a");
+	EQ(setregid(12, as_it_is), 0);
+	put(fd, "a");
+	EQ(setgid(13), 0);
+	put(fd, "a");
+	EQ(setresuid(21, as_it_is, as_it_is), 0);
+	put(fd, "a");
+	EQ(setreuid(22, as_it_is), 0);
+	put(fd, "a");
+	EQ(syscall(SYS_setresuid, 23, -1, -1), 0);
+	put(fd, "a");
+	EQ(syscall(SYS_setresgid, 14, -1, -1), 0);
+	put(fd, "a");
+	EQ(setuid(24), 0);
+	put(fd, "a");
+}
+
+CASE_ON_TYPES(cred_follows_each_change_of_ids, NEEDS_PROCESSES)
+{
+	static const struct {
+		uid_t uid;
+		gid_t gid;
+	} expected[] = {{0, 11}, {0, 12}, {0, 13}, {21, 13}, {22, 13}, {23, 13}, {23, 14}, {24, 14}};
+
+	(void)type;
+	if (geteuid() != 0)
+		SKIP("needs root to set ids");
+	set_int_option(sv[1], SO_PASSCRED, 1);
+	pid_t pid = spawn(as_one_after_another, &sv[0]);
+	EXITS(pid, 0);
+	GETS_CRED(sv[1], pid, getuid(), getgid());
+	for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+		GETS_CRED(sv[1], pid, expected[i].uid, expected[i].gid);
+	EMPTY(sv[1]);
+}
+
+static void *alone_as_another(void *arg)
+{
+	int fd = *(int *)arg;
+
+	put(fd, "b");
+	EQ(syscall(SYS_setresuid, 31, -1, -1), 0);
+	put(fd, "c");
+	return NULL;
+}
+
+static void with_a_thread(void *arg)
+{
+	pthread_t thread;
+
+	put(*(int *)arg, "a");
+	EQ(pthread_create(&thread, NULL, alone_as_another, arg), 0);
+	EQ(pthread_join(thread, NULL), 0);
+	put(*(int *)arg, "d");
+}
+
+/* To the kernel each thread has ids of its own. */
+CASE_ON_TYPES(cred_of_a_thread_with_its_own_ids, NEEDS_PROCESSES)
+{
+	(void)type;
+	if (geteuid() != 0)
+		SKIP("needs root to set ids");
+	set_int_option(sv[1], SO_PASSCRED, 1);
+	pid_t pid = spawn(with_a_thread, &sv[0]);
+	EXITS(pid, 0);
+	GETS_CRED(sv[1], pid, 0, getgid());
+	if (type != SOCK_STREAM)
+		GETS_CRED(sv[1], pid, 0, getgid());
+	GETS_CRED(sv[1], pid, 31, getgid());
+	GETS_CRED(sv[1], pid, 0, getgid());
 	EMPTY(sv[1]);
 }
 

@@ -33,6 +33,7 @@ struct receiver {
 	int fd;
 	int last; /* a copy of the first descriptor that came, for comparing */
 	pid_t sender;
+	uid_t uid;
 	uint64_t messages;
 };
 
@@ -114,7 +115,7 @@ static void take_credentials(const struct receiver *receiver, const void *data)
 	struct ucred who;
 
 	memcpy(&who, data, sizeof(who));
-	if (who.pid != receiver->sender || who.uid != getuid())
+	if (who.pid != receiver->sender || who.uid != receiver->uid)
 		afu_bench_fail(0, "the credentials are not the sender's");
 }
 
@@ -173,6 +174,7 @@ static double measure(const struct afu_bench_job *job, int type, int passed)
 
 	afu_bench_server_start(&server, job, give, &giver);
 	receiver.sender = server.pid;
+	receiver.uid = getuid();
 	receiver.fd = afu_bench_dial(&server, 0);
 	if (type == SCM_CREDENTIALS && setsockopt(receiver.fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		afu_bench_fail(errno, "setsockopt SO_PASSCRED");
