@@ -110,7 +110,7 @@ static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_i
 
 	if (in->parcelled) /* a second look of the same call found the same */
 		afu_parking_refuse(s, &in->rights, 0, peek);
-	afu_parking_fetch(s, way, number, peek, &in->rights);
+	afu_parking_fetch(s, way, number, m->flags & (MSG_PEEK | MSG_CMSG_CLOEXEC), &in->rights);
 	in->parcelled = 1;
 }
 

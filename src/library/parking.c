@@ -189,7 +189,8 @@ static long receive_parcel(int fd, struct afu_parcel *p, int flags, int with)
 		msg.msg_control = anc.bytes;
 		msg.msg_controllen = sizeof anc.bytes;
 	}
-	got = afu_sys(SYS_recvmsg, fd, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	p->n = 0;
+	got = afu_sys(SYS_recvmsg, fd, &msg, flags | MSG_DONTWAIT);
 	if (got < 0 || !with)
 		return got;
 	p->truncated = (msg.msg_flags & MSG_CTRUNC) != 0;
@@ -219,54 +220,107 @@ static int note_valid(struct afu_parcel *p, long got)
 	return 1;
 }
 
+/* The wrong parcel's descriptors. */
+static void discard(struct afu_parcel *p)
+{
+	for (int i = 0; i < p->n; i++)
+		afu_sys_close(p->fd[i]);
+	p->n = 0;
+}
+
 static void drop_sockets(struct afu_sock *s, const struct afu_parcel *p, int from)
 {
 	claim_all(s, p, from, p->flow, AFU_CLAIM_DROP);
 }
 
-void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek, struct afu_parcel *p)
+/* Where what was received stands in the order: 0, it is the one; negative, before it; positive, there is none. */
+static int place_of(struct afu_parcel *p, long got, uint64_t number)
+{
+	if (got <= 0)
+		return 1; /* also at the end: a sender may have shut it down */
+	if (!note_valid(p, got) || p->note.number < number)
+		return -1;
+	return p->note.number > number;
+}
+
+static void set_peek_offset(int fd, int offset)
+{
+	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
+}
+
+/* The parcel of that number; what is before it has no record, or one that was passed over.  0: there is none. */
+static int take_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
+{
+	for (int first = 1;; first = 0) {
+		/* it is the first nearly always, so that one is not looked at before */
+		long got = receive_parcel(fd, p, first ? flags : MSG_PEEK, first);
+		int place = place_of(p, got, number);
+
+		/* another holder who does not keep to the lock may take it away meanwhile */
+		if (!place && !first)
+			place = place_of(p, receive_parcel(fd, p, flags, 1), number) ? 1 : 0;
+		if (!place)
+			return 1;
+		discard(p);
+		if (place > 0)
+			return 0; /* the sender lied; what came of a later one is lost to him */
+		if (first)
+			set_peek_offset(fd, -1); /* whoever peeked last may have been killed */
+		else
+			receive_parcel(fd, p, 0, 0);
+	}
+}
+
+/* The same in copies; those before it stay for their records. */
+static int peek_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
+{
+	int offset = 0, place = place_of(p, receive_parcel(fd, p, flags, 1), number);
+	long got;
+
+	if (!place)
+		return 1;
+	discard(p);
+	set_peek_offset(fd, 0); /* each peek moves it on */
+	do {
+		got = receive_parcel(fd, p, MSG_PEEK, 0);
+		place = place_of(p, got, number);
+		offset += place < 0 ? (int)got : 0;
+	} while (place < 0);
+	if (!place) {
+		set_peek_offset(fd, offset);
+		place = place_of(p, receive_parcel(fd, p, flags, 1), number);
+	}
+	set_peek_offset(fd, -1);
+	return !place;
+}
+
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int flags,
+		       struct afu_parcel *p)
 {
 	int fd = parking(s, &way->parking, way->flow, 0);
 
 	p->n = 0;
-	p->note.n = 0;
-	p->truncated = 1;
 	p->number = number;
 	p->flow = way->flow;
-	while (fd >= 0) {
-		long got = receive_parcel(fd, p, MSG_PEEK, 0);
-
-		if (got < 0 || (note_valid(p, got) && p->note.number > number))
-			break; /* there is none: the sender lied */
-		if (note_valid(p, got) && p->note.number == number) {
-			got = receive_parcel(fd, p, peek ? MSG_PEEK : 0, 1);
-			/* another holder who does not keep to the lock may have taken it away meanwhile */
-			if (!note_valid(p, got))
-				p->note.n = 0;
-			return;
-		}
-		/* its record was passed over, or its sender died before there was one */
-		receive_parcel(fd, p, 0, 0);
-	}
+	if (fd >= 0 && (flags & MSG_PEEK ? peek_parcel : take_parcel)(fd, p, number, flags))
+		return;
+	discard(p);
+	p->truncated = 1;
 	p->note.n = 0;
 }
 
 static void unpark_none(struct afu_sock *s, struct afu_way_in *way, uint64_t number)
 {
-	int fd = parking(s, &way->parking, way->flow, 0);
+	int fd = parking(s, &way->parking, way->flow, 0), place;
 	struct afu_parcel p = { .number = number, .flow = way->flow };
 
-	while (fd >= 0) {
-		long got = receive_parcel(fd, &p, MSG_PEEK, 0);
-
-		if (got < 0 || (note_valid(&p, got) && p.note.number > number))
-			return;
-		got = receive_parcel(fd, &p, 0, 0);
-		if (note_valid(&p, got) && p.note.number == number) {
-			drop_sockets(s, &p, 0);
-			return;
-		}
-	}
+	if (fd < 0)
+		return;
+	do
+		place = place_of(&p, receive_parcel(fd, &p, 0, 0), number);
+	while (place < 0);
+	if (!place)
+		drop_sockets(s, &p, 0);
 }
 
 void afu_parking_start(void)
@@ -293,8 +347,6 @@ static int settle_one(struct afu_sock *s, const struct afu_parcel *p, uint32_t i
 
 void afu_parking_settle(struct afu_sock *s, struct afu_parcel *p, int peek, int cloexec)
 {
-	for (int i = 0; i < p->n && !cloexec; i++)
-		afu_sys(SYS_fcntl, p->fd[i], F_SETFD, 0);
 	for (uint32_t i = 0; i < p->note.n; i++) {
 		if ((int)p->note.socket[i].index < p->n)
 			settle_one(s, p, i, peek, cloexec);

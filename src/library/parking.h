@@ -37,9 +37,13 @@ struct afu_parcel {
 
 /* Parks the parcel's descriptors under its number.  0; -EAGAIN: there is no room; else a refusal. */
 int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p);
-/* Fetches those of that number; peek: copies.  What was parked before it and has no record is closed. */
-void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek, struct afu_parcel *p);
-/* The sockets among those that were fetched become sockets of this process.  peek: as fetched. */
+/*
+ * Fetches those of that number, with the recvmsg flags MSG_PEEK and MSG_CMSG_CLOEXEC if they are
+ * set; MSG_PEEK: copies.  What was parked before it and has no record is closed.
+ */
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int flags,
+		       struct afu_parcel *p);
+/* The sockets among those that were fetched become sockets of this process.  peek, cloexec: as fetched. */
 void afu_parking_settle(struct afu_sock *s, struct afu_parcel *p, int peek, int cloexec);
 /* Closes what was fetched, from a descriptor on; not settled yet. */
 void afu_parking_refuse(struct afu_sock *s, struct afu_parcel *p, int from, int peek);

@@ -558,6 +558,37 @@ CASE_ON_TYPES(rights_peeked_are_new_each_time, 0)
 	OK(close(p[0]));
 }
 
+/* A peek with an offset shows what is behind others, whose descriptors stay as well. */
+CASE_ON_TYPES(rights_peeked_behind_others, 0)
+{
+	struct received r;
+	int p[2], q[2];
+
+	(void)type;
+	watched_pipe(p);
+	watched_pipe(q);
+	EQ(send_right(sv[0], "ab", p[1]), 2);
+	EQ(send_right(sv[0], "cd", q[1]), 2);
+	set_int_option(sv[1], SO_PEEK_OFF, 2);
+	EQ(receive(sv[1], &r, 8, sizeof r.control, MSG_PEEK), 2);
+	BYTES(r.data, "cd", 2);
+	EQ(r.n_fds, 1);
+	SAME_FILE(r.fds[0], q[1]);
+	drop_received(&r);
+	set_int_option(sv[1], SO_PEEK_OFF, -1);
+	OK(close(p[1]));
+	OK(close(q[1]));
+	HELD(p);
+	HELD(q);
+	GETS_RIGHTS(sv[1], "ab", 1);
+	DROPPED(p);
+	HELD(q);
+	GETS_RIGHTS(sv[1], "cd", 1);
+	DROPPED(q);
+	OK(close(p[0]));
+	OK(close(q[0]));
+}
+
 CASE_ON_TYPES(rights_peeked_without_room_stay, 0)
 {
 	struct received r;
