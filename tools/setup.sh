@@ -6,15 +6,19 @@
 # Asks the package manager for nothing when everything is there, so only the first
 # run needs a network.  No daemon that a package brings is started or enabled.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 
 build='meson ninja-build gcc libc6-dev uthash-dev pkg-config python3'
 run="$build redis-server redis-tools strace"
 tests="$run socat mandoc spin"
+# Programs that tests/programs runs when it finds them.
+programs='dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
+	nginx php-fpm memcached curl'
 
 case ${1:-test} in
 build) wanted=$build ;;
 run) wanted=$run ;;
-test) wanted=$tests ;;
+test) wanted="$tests $programs" ;;
 *) echo "usage: setup.sh build | run | test" >&2; exit 2 ;;
 esac
 
@@ -25,18 +29,27 @@ present() {
 	libc6-dev) test -e /usr/include/stdlib.h ;;
 	uthash-dev) test -e /usr/include/uthash.h ;;
 	redis-tools) command -v redis-benchmark && command -v redis-cli ;;
+	dbus-bin) command -v dbus-send ;;
+	libglib2.0-bin) command -v gdbus ;;
+	systemd) command -v busctl && command -v systemd-notify ;;
+	python3-*) test -e "/usr/lib/python3/dist-packages/${1#python3-}" ;;
+	php-fpm) command -v php-fpm || ls /usr/sbin/php-fpm* ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
 }
 
-missing=
-for package in $wanted; do
-	present "$package" || missing="$missing $package"
-done
+# Of the packages given, those that are not here.
+absent() {
+	for package; do
+		present "$package" || echo "$package"
+	done
+}
+
+missing=$(absent $wanted)
 [ -n "$missing" ] || exit 0
 
 give_up() {
-	echo "setup: $1; install these Debian packages and try again:$missing" >&2
+	echo "setup: $1; install these Debian packages and try again:" $missing >&2
 	exit 1
 }
 
@@ -53,33 +66,47 @@ else
 	give_up 'sudo lets nobody in without a password here'
 fi
 
-echo "setup: installing$missing"
+echo "setup: installing" $missing
 # invoke-rc.d and deb-systemd-invoke ask policy-rc.d before they start a service.  A
 # policy that stands here already is the administrator's: it is left alone.
 $as_root sh -s $missing <<'ROOT' || give_up 'apt-get failed'
 set -eu
 policy=/usr/sbin/policy-rc.d
+services='redis-server nginx memcached php'
 ours=
 cleanup() { [ -z "$ours" ] || rm -f "$policy"; }
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 if [ ! -e "$policy" ]; then
 	ours=1
-	printf '#!/bin/sh\ncase "$*" in *redis*) exit 101 ;; esac\nexit 0\n' >"$policy"
+	{
+		echo '#!/bin/sh'
+		for service in $services; do printf 'case "$*" in *%s*) exit 101 ;; esac\n' "$service"; done
+		echo 'exit 0'
+	} >"$policy"
 	chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 apt-get update -q </dev/null
-apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" </dev/null
-case " $* " in
-*' redis-server '*)
-	# Nobody asked for a database at the next boot either.
-	if [ -d /run/systemd/system ]; then
-		systemctl disable --quiet redis-server </dev/null || true
-	fi ;;
-esac
+get() { apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
+# One package that this release does not have must not keep the others away.
+get "$@" || for package; do get "$package" || echo "setup: cannot install $package" >&2; done
+# Nobody asked for daemons at the next boot either.
+if [ -d /run/systemd/system ]; then
+	for service in $services; do
+		case " $* " in *" $service"*) ;; *) continue ;; esac
+		for unit in $(systemctl list-unit-files --no-legend "$service*.service" </dev/null | cut -d' ' -f1); do
+			systemctl disable --quiet "$unit" </dev/null || true
+		done
+	done
+fi
 ROOT
 
+# Without a program its tests are skipped, and say so; without the rest there is nothing to test.
+missing=$(absent $wanted)
 for package in $missing; do
-	present "$package" || give_up "$package was installed, but its program is not in PATH"
+	case " $(echo ${programs}) " in
+	*" $package "*) echo "setup: without $package; its tests will be skipped" >&2 ;;
+	*) give_up "$package was installed, but its program is not in PATH" ;;
+	esac
 done

@@ -25,6 +25,9 @@ PEERS = os.path.join(HERE, 'peers.py')
 SIDES = ('kernel', 'afunix')
 PR_SET_CHILD_SUBREAPER = 36
 
+# Daemons stand where not everybody's PATH leads.
+os.environ['PATH'] = f'{os.environ.get("PATH", os.defpath)}:/usr/sbin:/sbin'
+
 
 class Skip(Exception):
     """The case cannot run here; the text says why."""
