@@ -13,7 +13,7 @@ run="$build redis-server redis-tools strace"
 tests="$run socat mandoc spin"
 # Programs that tests/programs runs when it finds them.
 programs='dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
-	nginx php-fpm memcached curl'
+	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils'
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -33,6 +33,9 @@ present() {
 	libglib2.0-bin) command -v gdbus ;;
 	systemd) command -v busctl && command -v systemd-notify ;;
 	python3-*) test -e "/usr/lib/python3/dist-packages/${1#python3-}" ;;
+	openssh-client) command -v ssh-agent ;;
+	gnupg) command -v gpg && command -v gpgconf ;;
+	bsdutils) command -v script && command -v logger ;;
 	php-fpm) command -v php-fpm || ls /usr/sbin/php-fpm* ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
