@@ -10,11 +10,14 @@ A path that begins with "@" is an abstract name.
 import asyncio
 import errno
 import hashlib
+import logging
+import logging.handlers
 import os
 import select
 import signal
 import socket
 import socketserver
+import struct
 import sys
 import threading
 import time
@@ -189,6 +192,101 @@ def line_client(path, connections, lines):
         sock.shutdown(socket.SHUT_WR)
         good += file.readline() == ''
     print(good)
+
+
+# Datagrams.
+
+class LineHandler(socketserver.DatagramRequestHandler):
+    """Answers to the client's address, which a Unix client has only if it has bound one."""
+
+    def handle(self):
+        self.wfile.write(self.rfile.read().upper())
+
+
+def datagram_server(path):
+    with socketserver.ThreadingUnixDatagramServer(path, LineHandler) as server:
+        print('ready', flush=True)
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+        server.serve_forever(poll_interval=0.05)
+
+
+def datagram_client(path, clients, count):
+    socks = []
+    for number in range(int(clients)):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(f'{path}.client{number}')
+        sock.connect(path)
+        sock.settimeout(10)
+        socks.append(sock)
+    good = 0
+    for turn in range(int(count)):
+        for number, sock in enumerate(socks):
+            sock.send(b'message %d of %d' % (turn, number))
+        for number, sock in enumerate(socks):
+            data, sender = sock.recvfrom(100)
+            good += data == b'MESSAGE %d OF %d' % (turn, number) and sender == path
+    print(good)
+
+
+def asyncio_datagrams(path, count):
+    """A server and a client in one loop, datagrams of many sizes, none at all among them."""
+    class Echo(asyncio.DatagramProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def datagram_received(self, data, addr):
+            self.transport.sendto(data, addr)
+
+    class Client(asyncio.DatagramProtocol):
+        def __init__(self):
+            self.seen, self.done = [], asyncio.get_running_loop().create_future()
+
+        def datagram_received(self, data, addr):
+            self.seen.append(len(data))
+            if len(self.seen) == int(count):
+                self.done.set_result(None)
+
+    async def both():
+        loop = asyncio.get_running_loop()
+        server, _ = await loop.create_datagram_endpoint(Echo, local_addr=path, family=socket.AF_UNIX)
+        client, protocol = await loop.create_datagram_endpoint(Client, local_addr=path + '.c', remote_addr=path,
+                                                               family=socket.AF_UNIX)
+        for number in range(int(count)):
+            client.sendto(bytes(1 + number * 97 % 20000))
+        await asyncio.wait_for(protocol.done, 10)
+        server.close()
+        client.close()
+        return protocol.seen
+    print(asyncio.run(both()) == [1 + number * 97 % 20000 for number in range(int(count))])
+
+
+def collector(path, count):
+    """What syslogd and an init system do: reads datagrams, and prints each with who the kernel says has sent it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock.bind(address(path))
+        sock.settimeout(15)
+        print('ready', flush=True)
+        for _ in range(int(count)):
+            data, items, flags, sender = sock.recvmsg(65536, 4096)
+            passed = []
+            for level, kind, value in items:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                    passed.append('pid %d uid %d gid %d' % struct.unpack('3i', value))
+                elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    for fd in struct.unpack(f'{len(value) // 4}i', value):
+                        os.close(fd)
+                        passed.append('descriptor')
+            print(data, flags & socket.MSG_TRUNC, sender, *passed, flush=True)
+
+
+def syslog_client(path):
+    """The logging module's own client of syslog."""
+    log = logging.getLogger('test')
+    handler = logging.handlers.SysLogHandler(address(path))
+    log.addHandler(handler)
+    log.warning('from %s', 'logging')
+    handler.close()
 
 
 # Death.
