@@ -13,7 +13,8 @@ run="$build redis-server redis-tools strace"
 tests="$run socat mandoc spin"
 # Programs that tests/programs runs when it finds them.
 programs='dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
-	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils'
+	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils
+	xvfb x11-utils weston'
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -35,6 +36,8 @@ present() {
 	python3-*) test -e "/usr/lib/python3/dist-packages/${1#python3-}" ;;
 	openssh-client) command -v ssh-agent ;;
 	gnupg) command -v gpg && command -v gpgconf ;;
+	xvfb) command -v Xvfb ;;
+	x11-utils) command -v xdpyinfo && command -v xprop ;;
 	bsdutils) command -v script && command -v logger ;;
 	php-fpm) command -v php-fpm || ls /usr/sbin/php-fpm* ;;
 	*) command -v "$1" ;;
