@@ -14,7 +14,7 @@ tests="$run socat mandoc spin"
 # Programs that tests/programs runs when it finds them.
 programs='dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
 	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils
-	xvfb x11-utils weston'
+	xvfb x11-utils weston postgresql'
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -36,6 +36,7 @@ present() {
 	python3-*) test -e "/usr/lib/python3/dist-packages/${1#python3-}" ;;
 	openssh-client) command -v ssh-agent ;;
 	gnupg) command -v gpg && command -v gpgconf ;;
+	postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
 	xvfb) command -v Xvfb ;;
 	x11-utils) command -v xdpyinfo && command -v xprop ;;
 	bsdutils) command -v script && command -v logger ;;
@@ -78,7 +79,7 @@ echo "setup: installing" $missing
 $as_root sh -s $missing <<'ROOT' || give_up 'apt-get failed'
 set -eu
 policy=/usr/sbin/policy-rc.d
-services='redis-server nginx memcached php'
+services='redis-server nginx memcached php postgresql'
 ours=
 cleanup() { [ -z "$ours" ] || rm -f "$policy"; }
 trap cleanup EXIT
@@ -95,8 +96,18 @@ fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 apt-get update -q </dev/null
 get() { apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
+# Its package would make a database at once; ours are made by the tests, elsewhere.
+clusters=/etc/postgresql-common/createcluster.conf
+case " $* " in
+*' postgresql '*)
+	if [ ! -e $clusters ] && get postgresql-common; then
+		cp $clusters $clusters.saved
+		echo 'create_main_cluster = false' >>$clusters
+	fi ;;
+esac
 # One package that this release does not have must not keep the others away.
 get "$@" || for package; do get "$package" || echo "setup: cannot install $package" >&2; done
+[ ! -e $clusters.saved ] || mv $clusters.saved $clusters
 # Nobody asked for daemons at the next boot either.
 if [ -d /run/systemd/system ]; then
 	for service in $services; do

@@ -38,11 +38,13 @@ def tidy():
     with open('started', encoding='ascii') as file:
         number, pid = file.read().split()
     lock = f'/tmp/.X{number}-lock'
-    if os.path.exists(lock) and not os.path.exists(f'/proc/{pid}'):
+    if os.path.exists(lock):
         with open(lock, encoding='ascii') as file:
-            if file.read().strip() == pid:
-                os.unlink(lock)
-                os.unlink(f'/tmp/.X11-unix/X{number}')
+            if file.read().strip() != pid:
+                return
+        os.unlink(lock)
+    if os.path.exists(f'/tmp/.X11-unix/X{number}'):
+        os.unlink(f'/tmp/.X11-unix/X{number}')
 
 
 def info(side, options, address):
