@@ -272,6 +272,10 @@ static void want_room(struct afu_sock *s, struct afu_flow *flow)
 	atomic_store_explicit(&own->wake_at, 0, memory_order_relaxed); /* the announcement orders it */
 	atomic_fetch_add(&own->want, 16);
 	atomic_fetch_or(&own->want, AFU_WATCH_OUT);
+	atomic_thread_fence(memory_order_seq_cst); /* before the look: the other half is in tell_senders() */
+	/* all of it was made before the announcement: nobody else will tell */
+	if (queue_open(flow))
+		afu_relieve(own);
 }
 
 int afu_dgram_await_queue(struct afu_sock *s, struct afu_thread *th, struct afu_flow *flow,
