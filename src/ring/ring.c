@@ -413,7 +413,7 @@ void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
 	/* the lap tells a header that was written for the next place, before its position was: published
 	 * here it would not be stale when the consumer comes round */
 	if (header_current(tx->intent_header, at) && next == tail && head <= at &&
-	    atomic_load(slot(r, at)) == 0)
+	    !header_current(atomic_load(slot(r, at)), at))
 		atomic_store(slot(r, at), tx->intent_header);
 	if (atomic_load_explicit(&r->mark->oob, memory_order_relaxed) == (tail | NOWHERE)) /* ours */
 		atomic_store_explicit(&r->mark->oob,
