@@ -73,16 +73,23 @@ static struct flow *flow_to(const struct bsock *s, const struct bsock *to)
 	return NULL;
 }
 
-/* A free slot, -1 if all are taken. */
+/*
+ * A free slot, -1 if all are taken.  They go round: a holder that was stopped in the middle of a
+ * flow that has ended meanwhile still writes into its place, which nobody else should have yet.
+ */
 static int take_slot(struct bsock *s, unsigned int role)
 {
-	for (unsigned int i = 0; i < AFU_FLOWS_MAX / 64; i++) {
-		if (~s->slots[role][i]) {
-			int bit = __builtin_ctzll(~s->slots[role][i]);
+	unsigned int from = s->next_slot[role];
 
-			s->slots[role][i] |= UINT64_C(1) << bit;
-			return (int)(64 * i) + bit;
-		}
+	for (unsigned int i = 0; i < AFU_FLOWS_MAX; i++) {
+		unsigned int slot = (from + i) % AFU_FLOWS_MAX;
+		uint64_t bit = UINT64_C(1) << (slot % 64);
+
+		if (s->slots[role][slot / 64] & bit)
+			continue;
+		s->slots[role][slot / 64] |= bit;
+		s->next_slot[role] = slot + 1;
+		return (int)slot;
 	}
 	return -1;
 }

@@ -150,6 +150,7 @@ struct bsock {
 	int inbox_memory;        /* -1: nobody ever sent to it */
 	uint32_t removals;
 	uint64_t slots[2][AFU_FLOWS_MAX / 64]; /* taken; by role */
+	unsigned int next_slot[2];             /* where the search begins */
 
 	struct voices *voices; /* of datagrams: at all flows */
 
