@@ -122,25 +122,37 @@ void afu_speaker_changed(void)
 		atomic_fetch_add(&changes, 1);
 }
 
+/*
+ * Identity and ids belong together.  Two threads may speak through one socket under two names, so
+ * it takes a lock: an order among the stores would not keep two writers apart.
+ */
 static void keep(struct afu_sock *s, uint64_t identity, const struct ucred *who)
 {
-	atomic_store(&s->speaker.identity, 0);
+	struct afu_thread *th = afu_thread();
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
 	s->speaker.pid = who->pid;
 	s->speaker.uid = who->uid;
 	s->speaker.gid = who->gid;
-	atomic_store_explicit(&s->speaker.identity, identity, memory_order_release); /* pairs with kept() */
+	atomic_store_explicit(&s->speaker.identity, identity, memory_order_relaxed); /* the lock orders it */
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
 }
 
 /* The one that was had before, if the process is still the same. */
 static uint64_t kept(const struct afu_sock *s, const struct ucred *who)
 {
-	uint64_t identity = atomic_load_explicit(&s->speaker.identity, memory_order_acquire);
+	struct afu_thread *th = afu_thread();
+	uint64_t identity = 0;
 
-	if (s->speaker.pid != who->pid || s->speaker.uid != who->uid || s->speaker.gid != who->gid)
-		return 0;
-	atomic_thread_fence(memory_order_acquire);
-	/* another thread that speaks as somebody else may have been writing */
-	return atomic_load_explicit(&s->speaker.identity, memory_order_relaxed) == identity ? identity : 0;
+	afu_thread_enter(th);
+	afu_plock_acquire(&lock);
+	if (s->speaker.pid == who->pid && s->speaker.uid == who->uid && s->speaker.gid == who->gid)
+		identity = atomic_load_explicit(&s->speaker.identity, memory_order_relaxed); /* as in keep() */
+	afu_plock_release(&lock);
+	afu_thread_leave(th);
+	return identity;
 }
 
 uint64_t afu_speaker_known(const struct afu_sock *s)
