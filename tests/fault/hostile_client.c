@@ -3,7 +3,8 @@
 /*
  * What a client of the domain can do to its broker: run under 'afunix run', the broker of
  * which is the parent.  Two honest processes exchange data and descriptors meanwhile; at the
- * end they must not have noticed anything, and the broker must be there.
+ * end they must not have noticed anything, and the broker must be there.  By hand:
+ * hostile-client [PART OF A CASE'S NAME [SEED]]
  */
 #include "enemy.h"
 #include "enemy_random.h"
@@ -34,6 +35,7 @@
 #endif
 
 static pid_t broker;
+static uint64_t seed = 1;
 
 /* What the honest ones say of themselves. */
 static struct honest {
@@ -521,18 +523,64 @@ static void many_voices(void)
 	CHECK(enemy_count(broker) < before + SPEAKERS / 2);
 }
 
+/* Parks a descriptor where nothing can be parked any more, and announces it. */
+static void announce_nothing(int fd)
+{
+	struct afu_request req = {.op = AFU_OP_SHOW};
+	struct answer a;
+	struct enemy e;
+
+	if (enemy_attach(&e) < 0 || enemy_ask(&e, &req, &fd, 1, &a))
+		_exit(1);
+	req.op = AFU_OP_PARKING;
+	req.socket = a.reply.socket;
+	req.arg[1] = 1;
+	if (enemy_ask(&e, &req, NULL, 0, &a) || a.n != 1)
+		_exit(1);
+	afu_sys(SYS_shutdown, a.fd[0], SHUT_WR);
+	_exit(!send_number(fd, 1, 1));
+}
+
+static void parking_shut_down(void)
+{
+	uint32_t number = 0;
+	int s[2], with;
+	pid_t pid;
+
+	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+	pid = tap_fork();
+	if (pid == 0)
+		announce_nothing(s[1]);
+	CHECK_EQ(tap_wait(pid), 0);
+	pid = tap_fork();
+	if (pid == 0) {
+		alarm(5);
+		_exit(!receive_number(s[0], &number, &with) || number != 1 || with != -1);
+	}
+	CHECK_EQ(tap_wait(pid), 0);
+}
+
 static void at_random(void)
 {
+	int before = enemy_count(broker), after = 0;
 	int64_t until = now_ns() + FUZZ_SECONDS * INT64_C(1000000000);
 	pid_t pid[FUZZERS];
 
 	for (int i = 0; i < FUZZERS; i++) {
 		pid[i] = tap_fork();
 		if (pid[i] == 0)
-			_exit(enemy_random((uint64_t)i + 1, until) ? 1 : (fflush(stdout), 0));
+			_exit(enemy_random(seed + (uint64_t)i, until) ? 1 : (fflush(stdout), 0));
 	}
 	for (int i = 0; i < FUZZERS; i++)
 		CHECK_EQ(tap_wait(pid[i]), 0);
+	/* nothing of theirs is left; a few are the broker's for the honest ones, who go on */
+	for (int i = 0; i < 100; i++) {
+		after = enemy_count(broker);
+		if (after <= before + 16)
+			break;
+		usleep(50000);
+	}
+	CHECK(after <= before + 16);
 }
 
 int main(int argc, char **argv)
@@ -550,6 +598,7 @@ int main(int argc, char **argv)
 		{"names that are not what they say", false_names},
 		{"descriptors are closed without end", closes_without_end},
 		{"many speak and end", many_voices},
+		{"a parking is shut down", parking_shut_down},
 		{"requests at random", at_random},
 		{"the honest ones went on", honest_went_on},
 	};
@@ -562,6 +611,8 @@ int main(int argc, char **argv)
 		puts("Bail out! to be run by 'afunix run'");
 		return EXIT_FAILURE;
 	}
+	if (argc > 2)
+		seed = strtoull(argv[2], NULL, 10);
 	start_honest(pid);
 	status = tap_run(cases, sizeof cases / sizeof *cases, 60, argc > 1 ? argv[1] : NULL);
 	atomic_store(&honest->stop, 1);
