@@ -22,7 +22,7 @@ unsigned int afu_table_size;
 int afu_table_kept = -1;
 
 static struct afu_plock lock;
-static unsigned int top;
+static _Atomic unsigned int top; /* only ever grows; written with the lock and without */
 
 
 static void table_unhide(int fd)
@@ -71,13 +71,18 @@ void afu_table_set(int fd, uintptr_t entry)
 	if ((unsigned int)fd >= afu_table_size)
 		return;
 	atomic_store_explicit(&afu_table[fd], entry, memory_order_release);
-	if (entry && (unsigned int)fd >= top)
-		top = (unsigned int)fd + 1;
+	if (entry) {
+		unsigned int seen = atomic_load_explicit(&top, memory_order_relaxed); /* the exchange decides */
+
+		while ((unsigned int)fd >= seen &&
+		       !atomic_compare_exchange_weak(&top, &seen, (unsigned int)fd + 1))
+			;
+	}
 }
 
 unsigned int afu_table_top(void)
 {
-	return top;
+	return atomic_load(&top);
 }
 
 int afu_table_spare(int fd)
@@ -135,7 +140,7 @@ void afu_fd_forget_slow(int fd)
 void afu_table_forked(void)
 {
 	lock = (struct afu_plock){ 0 };
-	for (unsigned int fd = 0; fd < top; fd++) {
+	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		/* what was hidden is the parent's: bells, control channel, sockets in use by its threads */
 		if (afu_fd_hidden((int)fd) && (int)fd != afu_table_kept) {
 			afu_sys_close((int)fd);
