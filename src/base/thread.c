@@ -16,7 +16,7 @@ void (*afu_thread_ended)(struct afu_thread *th);
 
 static struct afu_plock registry_lock;
 static struct afu_thread registry = { .next = &registry, .prev = &registry };
-static unsigned int registry_count;
+static _Atomic unsigned int registry_count; /* changed under the lock */
 static int have_membarrier;
 static pthread_key_t exit_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -98,7 +98,10 @@ void afu_thread_quiesce(const void *object)
 {
 	struct afu_thread *self = afu_thread();
 
-	if (registry_count <= 1)
+	/* the caller's store that unpublished the object comes before the look; a new thread's entry is an
+	 * exchange, and comes before what it loads */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&registry_count) <= 1)
 		return; /* a thread that begins now finds the object unpublished */
 	afu_thread_enter(self);
 	/*
