@@ -84,7 +84,7 @@ struct afu_sock {
 	uint64_t id;
 	int type;
 	struct afu_endpoint *ep;     /* NULL: not mapped in this process yet */
-	uint32_t version;	     /* of ep that the rest shows */
+	_Atomic uint32_t version;    /* of ep that the rest shows */
 	uint32_t state;		     /* enum afu_state */
 	struct afu_channel *ch;	     /* the connection; of a listener, and of datagrams, the broker's news */
 	uint64_t channel_id;	     /* as the channel says: a hint */
@@ -111,8 +111,10 @@ struct afu_sock {
 
 static inline int afu_sock_stale(const struct afu_sock *s)
 {
-	return !s->ep || s->version != atomic_load_explicit(&s->ep->version, memory_order_acquire);
-	/* acquire: pairs with the broker's write, which comes after the state's */
+	return !s->ep || atomic_load_explicit(&s->version, memory_order_acquire) !=
+				 atomic_load_explicit(&s->ep->version, memory_order_acquire);
+	/* acquire: pairs with the broker's write, which comes after the state's; and with the store of whoever
+	 * renewed the view, which comes after the rest of it */
 }
 
 static inline struct afu_flows *afu_sock_flows(const struct afu_sock *s)
