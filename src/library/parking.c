@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define TOKENS_AT_ONCE 15
+/* More than the kernel lets lie in a parking: who passes over so many is being fed. */
+#define PASSED_MAX 1024
 
 union ancillary {
 	struct cmsghdr align;
@@ -251,7 +253,8 @@ static void set_peek_offset(int fd, int offset)
 /* The parcel of that number; what is before it has no record, or one that was passed over.  0: there is none. */
 static int take_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
 {
-	for (int first = 1;; first = 0) {
+	for (int passed = 0; passed < PASSED_MAX; passed++) {
+		int first = !passed;
 		/* it is the first nearly always, so that one is not looked at before */
 		long got = receive_parcel(fd, p, first ? flags : MSG_PEEK, first);
 		int place = place_of(p, got, number);
@@ -269,12 +272,13 @@ static int take_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
 		else
 			receive_parcel(fd, p, 0, 0);
 	}
+	return 0;
 }
 
 /* The same in copies; those before it stay for their records. */
 static int peek_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
 {
-	int offset = 0, place = place_of(p, receive_parcel(fd, p, flags, 1), number);
+	int offset = 0, passed = 0, place = place_of(p, receive_parcel(fd, p, flags, 1), number);
 	long got;
 
 	if (!place)
@@ -285,7 +289,7 @@ static int peek_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
 		got = receive_parcel(fd, p, MSG_PEEK, 0);
 		place = place_of(p, got, number);
 		offset += place < 0 ? (int)got : 0;
-	} while (place < 0);
+	} while (place < 0 && ++passed < PASSED_MAX);
 	if (!place) {
 		set_peek_offset(fd, offset);
 		place = place_of(p, receive_parcel(fd, p, flags, 1), number);
@@ -311,14 +315,14 @@ void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t numb
 
 static void unpark_none(struct afu_sock *s, struct afu_way_in *way, uint64_t number)
 {
-	int fd = parking(s, &way->parking, way->flow, 0), place;
+	int fd = parking(s, &way->parking, way->flow, 0), passed = 0, place;
 	struct afu_parcel p = { .number = number, .flow = way->flow };
 
 	if (fd < 0)
 		return;
 	do
 		place = place_of(&p, receive_parcel(fd, &p, 0, 0), number);
-	while (place < 0);
+	while (place < 0 && ++passed < PASSED_MAX);
 	if (!place)
 		drop_sockets(s, &p, 0);
 }

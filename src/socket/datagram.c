@@ -27,6 +27,8 @@
 #define SLICE_NS 2000000
 /* So many late messages in a row are no accident. */
 #define LATE_MAX 8
+/* More messages than a sender's buffer holds. */
+#define PURGED_MAX 16384u
 
 /* What no receive would find is not there: who spoils his flow spoils no other. */
 static int holds_message(const struct afu_way_in *way)
@@ -632,13 +634,15 @@ void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th)
 	uint64_t now = (uint64_t)afu_clock_ns();
 	struct afu_ring_record rec;
 	struct afu_flow *flow;
+	uint32_t left;
 
 	if (!f)
 		return;
 	afu_thread_enter(th);
 	if (afu_sock_lock_rx(s, th) == 0) {
-		/* what a sender puts into the room that this makes stays */
-		while ((flow = oldest(s, f, &rec)) != NULL && time_of(flow, &rec) <= now) {
+		/* what a sender puts into the room that this makes stays; one that backdates is not chased */
+		left = f->n_in * PURGED_MAX;
+		while (left-- && (flow = oldest(s, f, &rec)) != NULL && time_of(flow, &rec) <= now) {
 			afu_record_drop(s, &flow->in, &rec);
 			afu_ring_take(&flow->in.ring, flow->in.rx, &rec, afu_charge(SOCK_DGRAM, rec.length));
 			uncount(flow);
