@@ -97,7 +97,7 @@ long enemy_send(const struct enemy *e, const void *bytes, size_t n, const int *f
 	return afu_sys(SYS_sendmsg, e->fd, &msg, MSG_NOSIGNAL);
 }
 
-static int receive(struct enemy *e, struct answer *to)
+int enemy_answer(struct enemy *e, struct answer *to)
 {
 	struct iovec iov = {&to->reply, sizeof to->reply};
 	struct pollfd p = {.fd = e->fd, .events = POLLIN};
@@ -108,6 +108,7 @@ static int receive(struct enemy *e, struct answer *to)
 			     .msg_control = anc.bytes,
 			     .msg_controllen = sizeof anc.bytes};
 
+	to->n = 0;
 	if (afu_sys(SYS_ppoll, &p, 1, &until, 0, 0) <= 0)
 		return -1;
 	if (afu_sys(SYS_recvmsg, e->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != (long)sizeof to->reply)
@@ -127,7 +128,7 @@ int enemy_ask(struct enemy *e, const struct afu_request *req, const int *fds, un
 	to->n = 0;
 	if (e->fd < 0)
 		return -1;
-	if (enemy_send(e, req, sizeof *req, fds, n) < 0 || receive(e, to) < 0) {
+	if (enemy_send(e, req, sizeof *req, fds, n) < 0 || enemy_answer(e, to) < 0) {
 		enemy_close(e->fd);
 		e->fd = -1;
 		return -1;

@@ -27,6 +27,8 @@ int enemy_connect(struct enemy *e);
 long enemy_send(const struct enemy *e, const void *bytes, size_t n, const int *fds, unsigned int n_fds);
 /* The cause in the reply; -1: the broker hung up, or did not answer within five seconds. */
 int enemy_ask(struct enemy *e, const struct afu_request *req, const int *fds, unsigned int n, struct answer *to);
+/* Reads the reply to what was sent.  0, or -1. */
+int enemy_answer(struct enemy *e, struct answer *to);
 void enemy_close(int fd);
 void enemy_close_all(struct answer *a);
 
