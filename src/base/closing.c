@@ -56,6 +56,7 @@ static void start_closer(void)
 	pthread_attr_t attr;
 	sigset_t all, old;
 	pthread_t thread;
+	int failed;
 
 	if (running == CLOSERS_MAX)
 		return;
@@ -65,8 +66,15 @@ static void start_closer(void)
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK);
-	running += pthread_create(&thread, &attr, closer, NULL) == 0;
+	failed = pthread_create(&thread, &attr, closer, NULL);
 	pthread_attr_destroy(&attr);
+	if (failed == EINVAL) {
+		/* what the process keeps for each thread doesn't fit: as large as others have it */
+		failed = pthread_create(&thread, NULL, closer, NULL);
+		if (!failed)
+			pthread_detach(thread);
+	}
+	running += !failed;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 

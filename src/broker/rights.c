@@ -23,7 +23,8 @@
 #define PARKING_BUFFER (4 << 20)
 /* So long the broker waits for descriptors to close before it goes on without. */
 #define CLOSING_NS 20000000
-/* And of all its time that part at most. */
+/* What takes no longer doesn't count; of all its time the broker waits that part at most for the rest. */
+#define CLOSING_QUICK_NS 1000000
 #define CLOSING_SHARE 50
 
 /*
@@ -158,7 +159,7 @@ enum afu_cause afu_rights_claim(struct call *c)
  */
 static void close_parking(struct afu_broker *b, int fd)
 {
-	int64_t now = afu_clock_ns();
+	int64_t now = afu_clock_ns(), took;
 
 	if (afu_unhide)
 		afu_unhide(fd);
@@ -166,12 +167,16 @@ static void close_parking(struct afu_broker *b, int fd)
 		close(fd);
 		return;
 	}
-	/* waiting is a courtesy: whoever parks such things again and again takes little of everybody's time */
+	/* waiting is a courtesy: whoever parks slow things again and again takes little of everybody's time */
 	b->patience_ns += (now - b->patient_ns) / CLOSING_SHARE;
 	if (b->patience_ns > CLOSING_NS)
 		b->patience_ns = CLOSING_NS;
 	b->patient_ns = now;
-	b->patience_ns -= afu_close_within(fd, b->patience_ns > 0 ? b->patience_ns : 0);
+	took = afu_close_within(fd, CLOSING_QUICK_NS + b->patience_ns);
+	if (took > CLOSING_QUICK_NS)
+		b->patience_ns = took < CLOSING_QUICK_NS + b->patience_ns ?
+					 b->patience_ns - (took - CLOSING_QUICK_NS) :
+					 0;
 }
 
 void afu_rights_drop(struct afu_broker *b, struct direction *d)
