@@ -254,28 +254,31 @@ static void flow_to_nobody(void)
 static void deep_queues(void)
 {
 	enum { DEPTH = 5000 };
-	struct enemy_socket first[2], s[2][2];
+	static struct enemy_socket s[DEPTH][2];
 	struct rlimit files;
 	struct enemy e;
 
 	getrlimit(RLIMIT_NOFILE, &files);
 	if (files.rlim_max < 3 * DEPTH)
 		tap_skip("the broker may not have so many descriptors");
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
 	NEED(enemy_attach(&e) == 0);
-	NEED(enemy_pair(&e, SOCK_STREAM, first, NULL) == 0);
-	s[0][0] = first[0];
-	s[0][1] = first[1];
-	for (int i = 1; i < DEPTH; i++) {
-		NEED(enemy_pair(&e, SOCK_STREAM, s[i & 1], NULL) == 0);
-		NEED(enemy_entrust(&e, s[1 - (i & 1)][1].id, 0, s[i & 1][0].token) == 0);
-		enemy_drop(&s[1 - (i & 1)][1]);
-		if (i > 1)
-			enemy_drop(&s[1 - (i & 1)][0]);
+	for (int i = 0; i < DEPTH; i++) {
+		NEED(enemy_pair(&e, SOCK_STREAM, s[i], NULL) == 0);
+		enemy_close(s[i][0].memory);
+		s[i][0].memory = -1;
+		if (i == 0)
+			continue;
+		NEED(enemy_entrust(&e, s[i - 1][1].id, 0, s[i][0].token) == 0);
+		enemy_drop(&s[i - 1][1]);
 	}
-	for (int i = 0; i < 2; i++)
-		enemy_drop(&s[(DEPTH - 1) & 1][i]);
+	for (int i = 1; i < DEPTH; i++)
+		enemy_drop(&s[i][0]);
 	CHECK_EQ(enemy_sync(&e), 0);
-	enemy_drop(&first[0]);
+	enemy_drop(&s[DEPTH - 1][1]);
+	CHECK_EQ(enemy_sync(&e), 0);
+	enemy_drop(&s[0][0]);
 	CHECK_EQ(enemy_sync(&e), 0);
 }
 
