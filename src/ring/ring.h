@@ -137,8 +137,8 @@ int afu_ring_sound(const struct afu_ring *r, const struct afu_ring_rx *rx);
 int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words, struct afu_iter *from,
 		 uint32_t n, uint32_t flags, uint32_t charge);
 
-/* A record is to be put soon: its first lines are fetched meanwhile.  Needs no lock. */
-void afu_ring_expect_put(const struct afu_ring *r, const struct afu_ring_tx *tx);
+/* A record of n bytes is to be put soon: its first lines are fetched meanwhile.  Needs no lock. */
+void afu_ring_expect_put(const struct afu_ring *r, const struct afu_ring_tx *tx, size_t n);
 
 /* Charges not yet given back by the consumer. */
 uint64_t afu_ring_used(const struct afu_ring *r, const struct afu_ring_tx *tx);

@@ -209,7 +209,7 @@ static ssize_t put(struct afu_sock *s, struct afu_thread *th, struct afu_flow *f
 	err = afu_record_willing(&flow->out, from, (uint32_t)len, m);
 	if (err)
 		return err == -EFAULT ? afu_refuse(AFU_CAUSE_BAD_POINTER) : err;
-	afu_ring_expect_put(&flow->out.ring, flow->out.tx);
+	afu_ring_expect_put(&flow->out.ring, flow->out.tx, len);
 	afu_publish_cpu(flow->out.own);
 	afu_thread_enter(th);
 	err = afu_sock_lock_tx(s, th);

@@ -50,7 +50,7 @@ ssize_t afu_packet_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 
 	if (len > afu_sock_sndbuf(s) - AFU_MESSAGE_OVERHEAD)
 		return afu_refuse(AFU_CAUSE_MESSAGE_TOO_LONG);
-	afu_ring_expect_put(&s->out.ring, s->out.tx);
+	afu_ring_expect_put(&s->out.ring, s->out.tx, len);
 	afu_publish_cpu(s->own);
 	for (;;) {
 		struct afu_iter it = *from;

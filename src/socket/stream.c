@@ -50,7 +50,7 @@ ssize_t afu_stream_send(struct afu_sock *s, struct afu_thread *th, struct afu_it
 	}
 	if (afu_sock_sndbuf(s) / 2 - 64 < chunk)
 		chunk = afu_sock_sndbuf(s) / 2 - 64;
-	afu_ring_expect_put(&s->out.ring, s->out.tx);
+	afu_ring_expect_put(&s->out.ring, s->out.tx, len);
 	afu_publish_cpu(s->own);
 	while (done < len) {
 		uint32_t n = (uint32_t)(plain - done < chunk ? plain - done : chunk);
