@@ -14,7 +14,7 @@ tests="$run socat mandoc spin"
 # Programs that tests/programs runs when it finds them.
 programs='dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
 	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils
-	xvfb x11-utils weston postgresql nodejs'
+	xvfb x11-utils weston postgresql nodejs libpython3-testsuite busybox-static'
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -36,6 +36,8 @@ present() {
 	python3-*) test -e "/usr/lib/python3/dist-packages/${1#python3-}" ;;
 	openssh-client) command -v ssh-agent ;;
 	gnupg) command -v gpg && command -v gpgconf ;;
+	libpython3-testsuite) python3 -c 'import test.test_socket' ;;
+	busybox-static) command -v busybox ;;
 	nodejs) command -v node ;;
 	postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
 	xvfb) command -v Xvfb ;;
