@@ -85,6 +85,13 @@ def blocking_server(path, connections):
         os.unlink(path)
 
 
+def announced_server(path):
+    """Says when it listens: for those whose client would otherwise get somewhere else."""
+    listener = listen(path)
+    print('listening', flush=True)
+    echo_until_end(listener.accept()[0])
+
+
 def blocking_client(path, connections):
     for number in range(int(connections)):
         sock = connect(path)

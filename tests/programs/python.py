@@ -2,6 +2,8 @@
 # SPDX-FileCopyrightText: The afunix authors
 """Python's own ways to serve and to call over a Unix socket: blocking, asyncio, threads, forks."""
 
+import os
+
 from lib import equal, main, on_both, pair, peer
 
 
@@ -30,7 +32,7 @@ def lines(side, kind):
 
 
 main(on_both('blocking server and client, pathname', blocking, 's')
-     + on_both('blocking server and client, abstract name', blocking, '@afunix-test-python')
+     + on_both('blocking server and client, abstract name', blocking, f'@afunix-test-python-{os.getpid()}')
      + on_both('a megabyte there and back', big)
      + on_both('asyncio, one connection with a megabyte', asynchronous, 1)
      + on_both('asyncio, 20 connections with a megabyte each', asynchronous, 20)

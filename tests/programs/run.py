@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -106,7 +107,7 @@ def inside_the_domain():
 
 def two_domains():
     """A private domain has names of its own: the same abstract name serves in two at once, and on the kernel."""
-    name = '@afunix-test-two-domains'
+    name = f'@afunix-test-two-domains-{os.getpid()}'
     script = 'exec "$@"'
     first = subprocess.Popen([*prefix('afunix'), 'bash', '-c', script, 'bash', *peer('blocking-server', name, 1)],
                              start_new_session=True, env=environment())
@@ -122,6 +123,17 @@ def outer_server(path):
     return subprocess.Popen(peer('blocking-server', path, 1), start_new_session=True, env=environment())
 
 
+def until_listed(name):
+    """Waits until the kernel knows the name."""
+    ends = time.monotonic() + 10
+    while True:
+        with open('/proc/net/unix', encoding='utf-8') as table:
+            if any(line.split()[-1:] == [name] for line in table):
+                return
+        check(time.monotonic() < ends, f'{name} does not appear')
+        time.sleep(0.02)
+
+
 def falls_through(path):
     server = outer_server(path)
     try:
@@ -134,10 +146,13 @@ def falls_through(path):
 
 def shadows():
     """Where the domain has the abstract name, its own server answers and not the kernel's."""
-    name = '@afunix-test-shadow'
+    name = f'@afunix-test-shadow-{os.getpid()}'
     server = outer_server(name)
     try:
-        result = pair('afunix', peer('blocking-server', name, 1), peer('outside-client', name))
+        until_listed(name)
+        # The server outside answers at once, so the client must not come before the one inside.
+        inside, client = (shlex.join(words) for words in (peer('announced-server', name), peer('outside-client', name)))
+        result = shell('afunix', f'{inside} >ready & until [ -s ready ]; do sleep 0.02; done; {client}')
         equal(result.out, 'from inside\n', result)
         check(server.poll() is None, 'the server outside the domain was reached')
     finally:
@@ -292,7 +307,7 @@ main([('exit status passes through', status_passes),
       ('a listener in the domain is not the kernel\'s', inside_the_domain),
       ('two private domains have separate names', two_domains),
       ('a path outside the domain reaches the kernel\'s server', lambda: falls_through(os.path.abspath('outside'))),
-      ('an abstract name outside the domain does too', lambda: falls_through('@afunix-test-outside')),
+      ('an abstract name outside the domain does too', lambda: falls_through(f'@afunix-test-outside-{os.getpid()}')),
       ('the broker is killed: sleepers are told', broker_killed),
       ('errors --json is JSON', causes_are_json),
       ('an abstract name inside comes before the same one outside', shadows),

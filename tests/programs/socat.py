@@ -3,6 +3,7 @@
 """socat: a stream of bytes, a process for each connection, and children over a socketpair."""
 
 import hashlib
+import os
 
 from lib import equal, main, need, on_both, shell
 
@@ -62,8 +63,8 @@ def between(side):
 main(on_both('UNIX-LISTEN echoes two lines', echo, 'UNIX-LISTEN:s PIPE', 'UNIX-CONNECT:s')
      + on_both('UNIX-LISTEN with fork', echo, 'UNIX-LISTEN:s,fork PIPE', 'UNIX-CONNECT:s')
      + on_both('five clients at once, a fork for each', several)
-     + on_both('ABSTRACT-LISTEN with fork', echo, 'ABSTRACT-LISTEN:afunix-test-socat,fork PIPE',
-               'ABSTRACT-CONNECT:afunix-test-socat')
+     + on_both('ABSTRACT-LISTEN with fork', echo, f'ABSTRACT-LISTEN:afunix-test-socat-{os.getpid()},fork PIPE',
+               f'ABSTRACT-CONNECT:afunix-test-socat-{os.getpid()}')
      + on_both('EXEC: a child whose standard input and output are a socketpair', echo,
                'UNIX-LISTEN:s,fork EXEC:cat', 'UNIX-CONNECT:s')
      + on_both('SYSTEM: a shell behind pipes', echo, 'UNIX-LISTEN:s,fork SYSTEM:cat,pipes', 'UNIX-CONNECT:s')
