@@ -26,8 +26,8 @@ static void say(const char *call, long result)
 static void to_data(int fd)
 {
 	char byte = 'x';
-	struct iovec io = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
+	struct iovec io = {&byte, 1};
+	struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1};
 	int file = open("file", O_RDONLY | O_CLOEXEC);
 
 	say("read", read(fd, &byte, 1));
@@ -45,7 +45,7 @@ static void to_data(int fd)
 
 static void to_state(int fd)
 {
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = {.events = EPOLLIN};
 	struct sockaddr_un name;
 	socklen_t length = sizeof(name), size = sizeof(int);
 	int type, epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -66,7 +66,7 @@ static void to_state(int fd)
 
 static void to_path(const char *path)
 {
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
 
 	snprintf(name.sun_path, sizeof(name.sun_path), "%s", path);
