@@ -152,9 +152,12 @@ static void tell_sender(const struct flow *f, uint32_t set, uint32_t clear, int 
 
 /* What the receiver's own connection means for a sender. */
 static uint32_t relation(const struct bsock *to, const struct bsock *from)
-{	if (to->peer_id)
-		return to->peer_id == from->id ? AFU_SIDE_BACK : AFU_SIDE_ELSEWHERE;
-	return to == from ? AFU_SIDE_BACK : 0;
+{
+	uint32_t self = to == from ? AFU_SIDE_SELF : 0;
+
+	if (to->peer_id)
+		return self | (to->peer_id == from->id ? AFU_SIDE_BACK : AFU_SIDE_ELSEWHERE);
+	return self ? self | AFU_SIDE_BACK : 0;
 }
 
 /* The socket was connected, or is no longer: its senders are told. */
@@ -167,7 +170,7 @@ static void retell(struct bsock *s)
 		if (f->from)
 			tell_sender(f, relation(s, f->from),
 				    (AFU_SIDE_BACK | AFU_SIDE_ELSEWHERE) & ~relation(s, f->from),
-				    relation(s, f->from) == AFU_SIDE_BACK);
+				    !!(relation(s, f->from) & AFU_SIDE_BACK));
 	}
 }
 
@@ -300,7 +303,7 @@ static enum afu_cause find_receiver(struct call *c, struct bsock **to)
 	cause = afu_name_find(c, SOCK_DGRAM, to);
 	if (cause)
 		return cause;
-	if (relation(*to, c->socket) == AFU_SIDE_ELSEWHERE)
+	if (relation(*to, c->socket) & AFU_SIDE_ELSEWHERE)
 		return AFU_CAUSE_DGRAM_PEER_ELSEWHERE;
 	return AFU_CAUSE_NONE;
 }

@@ -62,6 +62,7 @@ enum {
 	/* Of the receiving side of a flow of datagrams; these two the broker takes back too. */
 	AFU_SIDE_BACK = 16,      /* it is connected to the sender, or is the sender */
 	AFU_SIDE_ELSEWHERE = 32, /* it is connected to a third socket */
+	AFU_SIDE_SELF = 64,      /* it is the sender */
 };
 
 /* Bits of wants: what this side's holders have the other end send with each record. */

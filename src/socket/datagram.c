@@ -9,9 +9,10 @@
  * sender that was stopped between drawing a number and delivering.
  *
  * A sender's buffer is charged for all its flows together.  A receiver's queue is limited by
- * the count in its inbox, unless it is connected to the sender, whose messages are then not
- * counted.  The count is kept by those
- * who need not be trusted or alive: the receiver puts it right whenever it finds nothing.
+ * the count in its inbox.  One that is connected to its sender admits all that he sends, and
+ * they are not counted; a socket's messages to itself are admitted and counted.  The count is
+ * kept by those who need not be trusted or alive: the receiver puts it right whenever it
+ * finds nothing.
  */
 #include "socket/sock.h"
 
@@ -172,6 +173,7 @@ static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter
 		      struct afu_sending *m)
 {
 	struct afu_ring_mark *mark = flow->out.ring.mark;
+	uint32_t there = afu_side_flags(flow->out.peer);
 	int err;
 
 	if (__builtin_expect(((struct afu_endpoint_tx *)(void *)flow->out.tx)->mended != s->ep->tx_deaths, 0))
@@ -179,12 +181,12 @@ static int put_locked(struct afu_sock *s, struct afu_flow *flow, struct afu_iter
 	/* for afu_sock_unsent_most() */
 	afu_ring_used_near(&flow->out.ring, flow->out.tx, afu_sock_limit(s) / 2);
 	/* connected to this sender, the receiver gets nothing from anybody else: there is no line to stand in */
-	if (afu_side_flags(flow->out.peer) & AFU_SIDE_BACK)
+	if ((there & (AFU_SIDE_BACK | AFU_SIDE_SELF)) == AFU_SIDE_BACK)
 		return afu_record_put(s, &flow->out, from, n, 0, m, afu_charge(SOCK_DGRAM, n));
 	/* counted before it is looked at: of two senders to the last place one gives way */
 	atomic_store_explicit(&mark->counting, 1, memory_order_relaxed); /* the addition orders it */
 	atomic_fetch_add(&flow->inbox->queued, 1);
-	if ((int32_t)flow->queue_max >= 0 && queued(flow) - 1 > (int32_t)flow->queue_max)
+	if (!(there & AFU_SIDE_BACK) && (int32_t)flow->queue_max >= 0 && queued(flow) - 1 > (int32_t)flow->queue_max)
 		err = -EAGAIN;
 	else
 		err = afu_record_put(s, &flow->out, from, n, 0, m, afu_charge(SOCK_DGRAM, n));

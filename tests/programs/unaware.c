@@ -59,7 +59,7 @@ static void to_state(int fd)
 	say("epoll_ctl", epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 	say("ftruncate", ftruncate(fd, 0));
 	say("ftruncate more", ftruncate(fd, 1 << 20));
-	say("fallocate", fallocate(fd, 0, 0, 1 << 20));
+	say("fallocate", fallocate(fd, 0, 1 << 30, 4096));
 	say("mmap", (long)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
 	close(epoll);
 }
