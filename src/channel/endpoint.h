@@ -96,6 +96,7 @@ struct afu_endpoint {
 	struct afu_ring_rx rx;             /* (a) under rx_lock */
 	_Atomic int32_t peek_off;          /* (a) SO_PEEK_OFF; negative: off */
 	_Atomic uint32_t kicks;            /* (a) counts shutdowns while there is no channel, for edge triggers */
+	_Atomic uint32_t rooms;            /* (a) counts settings of SO_SNDBUF while there is none, likewise */
 	_Atomic uint32_t names;            /* (b) counts changes of the names that this socket is shown */
 	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */
 	_Atomic uint64_t signaller[2];     /* (a) waiters whose bells are signals: O_ASYNC, SIGURG; or 0 */

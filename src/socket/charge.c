@@ -112,7 +112,11 @@ void afu_sock_resized(struct afu_sock *s)
 {
 	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
 
-	if (!s->own || s->state == AFU_LISTENING || !afu_sock_roomy(s))
+	if (!s->own) {
+		atomic_fetch_add(&s->ep->rooms, 1);
+		return;
+	}
+	if (s->state == AFU_LISTENING || !afu_sock_roomy(s))
 		return;
 	afu_relieve(s->own);
 	for (unsigned int i = 0; f && i < f->n_out; i++)

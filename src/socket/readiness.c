@@ -108,7 +108,7 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 
 	now->all += s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
 	now->in = f ? f->past_in : 0;
-	now->out = (f ? f->past_out : 0) + (s->own ? atomic_load_explicit(&s->own->rooms, memory_order_acquire) : 0);
+	now->out += (f ? f->past_out : 0) + (s->own ? atomic_load_explicit(&s->own->rooms, memory_order_acquire) : 0);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
 		now->in += atomic_load_explicit(&f->in[i]->in.ring.mark->produced, memory_order_acquire);
 	for (unsigned int i = 0; f && i < f->n_out; i++) {
@@ -120,9 +120,13 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 }
 
 int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t events, int take)
-{	struct afu_edges now = { .all = atomic_load_explicit(&s->ep->kicks, memory_order_relaxed), .fresh = 0 };
-	int edge; /* relaxed: a count by itself */
-/* a socket that was never connected has no events, and its counters will begin at 0 */
+{
+	/* relaxed: counts by themselves */
+	struct afu_edges now = { .all = atomic_load_explicit(&s->ep->kicks, memory_order_relaxed),
+				 .out = atomic_load_explicit(&s->ep->rooms, memory_order_relaxed) };
+	int edge;
+
+	/* a socket that was never connected has no events, and its counters will begin at 0 */
 	if (s->type == SOCK_DGRAM) {
 		datagram_counts(s, seen, &now);
 	} else if (s->state == AFU_LISTENING || s->state == AFU_CONNECTED) {
@@ -133,8 +137,8 @@ int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t eve
 	if (s->state == AFU_CONNECTED && s->type != SOCK_DGRAM) {
 		now.in = atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
 		/* room that was made counts from the moment that poll shows it */
-		now.out = atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire) +
-			  atomic_load_explicit(&s->own->rooms, memory_order_acquire);
+		now.out += atomic_load_explicit(&s->out.ring.head->released, memory_order_acquire) +
+			   atomic_load_explicit(&s->own->rooms, memory_order_acquire);
 		if (!afu_sock_roomy(s))
 			now.out = seen->out;
 	}

@@ -295,3 +295,25 @@ CASE_ON_ENDS(edge_server_loop_reads_until_eagain, 0)
 	BYTES(in, out, sizeof out);
 	OK(close(ep));
 }
+
+CASE(edge_a_new_socket_whose_buffer_is_set, 0)
+{
+	const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+
+	for (unsigned int i = 0; i < 3; i++) {
+		int s = OK(socket(AF_UNIX, types[i], 0)), size = 0;
+		int out = edge_on(s, EPOLLOUT), in = edge_on(s, EPOLLIN);
+
+		TRUE(edge(out) & EPOLLOUT);
+		edge(in);
+		for (int k = 0; k < 2; k++) {
+			EQ(edge(out), 0);
+			OK(setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+			TRUE(edge(out) & EPOLLOUT);
+		}
+		EQ(edge(in), 0);
+		OK(close(out));
+		OK(close(in));
+		OK(close(s));
+	}
+}
