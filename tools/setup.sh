@@ -11,10 +11,11 @@ PATH=$PATH:/usr/sbin:/sbin
 build='meson ninja-build gcc libc6-dev uthash-dev pkg-config python3'
 run="$build redis-server redis-tools strace"
 tests="$run socat mandoc spin"
-# Programs that tests/programs runs when it finds them.
-programs='dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
+# Programs that tests/programs runs when it finds them.  Python's tests come by its version.
+python=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3.11)
+programs="dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
 	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils
-	xvfb x11-utils weston postgresql nodejs libpython3-testsuite busybox-static'
+	xvfb x11-utils weston postgresql nodejs libpython$python-testsuite busybox-static"
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -36,7 +37,7 @@ present() {
 	python3-*) test -e "/usr/lib/python3/dist-packages/${1#python3-}" ;;
 	openssh-client) command -v ssh-agent ;;
 	gnupg) command -v gpg && command -v gpgconf ;;
-	libpython3-testsuite) python3 -c 'import test.test_socket' ;;
+	libpython*-testsuite) for p in python3 /usr/bin/python3; do $p -c 'import test.test_socket' && break; done ;;
 	busybox-static) command -v busybox ;;
 	nodejs) command -v node ;;
 	postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;

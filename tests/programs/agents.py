@@ -85,13 +85,18 @@ until_seen() { until [ "$(screen "$1" "$2")" -ge 1 ]; do sleep 0.05; done; }
 
 def tmux(side, script):
     need('tmux')
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as error:
+        raise Skip(f'no terminals can be made here: {error}') from None
     return good(shell(side, TMUX + script, timeout=20))
 
 
 def detached(side):
     """The server gets its client's terminal and directory by SCM_RIGHTS, and answers a dozen clients."""
     out = tmux(side, '''
-tmux new-session -d -s one -x 80 -y 24
+tmux new-session -d -s one -x 80 -y 24 || exit 99
 tmux new-window -t one -n second 'cat; sleep 20'
 tmux split-window -t one:second 'sleep 20'
 tmux list-windows -t one -F '#{window_name} #{window_panes}' | tail -1
@@ -111,7 +116,7 @@ def attached(side):
     """A client on a terminal of its own: what is typed into the session appears on it, and it goes when told."""
     need('script')
     out = tmux(side, '''
-tmux new-session -d -s one -x 80 -y 24
+tmux new-session -d -s one -x 80 -y 24 || exit 99
 mkfifo keys; exec 5<>keys
 script -q -e -c "tmux attach-session -t one" /dev/null <keys >screen 2>&1 & client=$!
 until [ "$(tmux list-clients | wc -l)" = 1 ]; do sleep 0.02; done

@@ -65,7 +65,7 @@ def verdicts(side, module, words, names=None):
 
 def suite(module, least, *words):
     if run([sys.executable, '-c', f'import {module}']).status:
-        raise Skip(f'{sys.executable} has no module {module} (package libpython3-testsuite)')
+        raise Skip(f'{sys.executable} has no module {module} (package libpython3.N-testsuite)')
     with open('runner.py', 'w', encoding='utf-8') as file:
         file.write(RUNNER)
     good, _ = verdicts('kernel', module, words)
