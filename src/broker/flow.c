@@ -113,6 +113,11 @@ static void leave_receiver(struct flow *f)
 {
 	if (!f->to)
 		return;
+	for (unsigned int i = 0; f->ended && i < AFU_FLOWS_ENDED; i++) {
+		if (f->to->ended[i] == f)
+			f->to->ended[i] = NULL;
+	}
+	f->ended = 0;
 	DL_DELETE2(f->to->in, f, in_prev, in_next);
 	give_slot(f->to, RECEIVER, f->slot[RECEIVER]);
 	f->to->removals++;
@@ -174,24 +179,46 @@ static void retell(struct bsock *s)
 	}
 }
 
+/*
+ * The sender is gone and nothing is left to read.  The receiver may have taken the last message just
+ * now, and ask next who has sent it, or for its descriptors: the flow goes after some others.
+ * Whether one went.
+ */
+static int end(struct afu_broker *b, struct flow *f)
+{
+	struct bsock *to = f->to;
+	struct flow **place, *old;
+
+	if (f->ended)
+		return 0;
+	place = &to->ended[to->n_ended++ % AFU_FLOWS_ENDED];
+	old = *place;
+	*place = f;
+	f->ended = 1;
+	if (!old)
+		return 0;
+	old->ended = 0; /* its place is the other's already */
+	free_flow(b, old);
+	return 1;
+}
+
 /* Flows whose sender is gone, and that are empty. */
 static void sweep(struct afu_broker *b, struct bsock *s)
 {
-	struct flow *f, *next;
 	struct afu_channel *ch;
+	struct flow *f;
 
-	DL_FOREACH_SAFE2(s->in, f, next, in_next)
-	{
+	for (f = s->in; f; f = f->in_next) { /* others may go meanwhile, not this one */
 		struct afu_ring ring;
 		int occupied;
 
-		if (f->from || afu_channel_map(f->memory, 0, &ch) < 0)
+		if (f->from || f->ended || afu_channel_map(f->memory, 0, &ch) < 0)
 			continue;
 		ring = afu_channel_ring(ch, SENDER);
 		occupied = afu_ring_occupied(&ring);
 		afu_channel_unmap(ch, 0);
 		if (!occupied)
-			free_flow(b, f);
+			end(b, f);
 	}
 }
 
@@ -540,8 +567,9 @@ static void close_out(struct afu_broker *b, struct flow *f)
 	}
 	if (occupied)
 		return;
-	free_flow(b, f);
-	if (to)
+	if (!to)
+		free_flow(b, f);
+	else if (end(b, f))
 		afu_store_state(to);
 }
 

@@ -108,6 +108,7 @@ struct flow {
 	struct afu_endpoint_filter *last_filter; /* of a receiver that is gone and is still the sender's peer; NULL */
 	struct flow *out_prev, *out_next; /* of from */
 	struct flow *in_prev, *in_next;   /* of to */
+	int ended;                        /* it is in the circle of to */
 };
 
 struct bsock {
@@ -151,6 +152,9 @@ struct bsock {
 	uint32_t removals;
 	uint64_t slots[2][AFU_FLOWS_MAX / 64]; /* taken; by role */
 	unsigned int next_slot[2];             /* where the search begins */
+#define AFU_FLOWS_ENDED 8
+	struct flow *ended[AFU_FLOWS_ENDED];   /* the latest of which nothing is left to read, in a circle */
+	unsigned int n_ended;
 
 	struct voices *voices; /* of datagrams: at all flows */
 
