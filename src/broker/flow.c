@@ -187,12 +187,8 @@ static void retell(struct bsock *s)
 static int end(struct afu_broker *b, struct flow *f)
 {
 	struct bsock *to = f->to;
-	struct flow **place, *old;
+	struct flow **place = &to->ended[to->n_ended++ % AFU_FLOWS_ENDED], *old = *place;
 
-	if (f->ended)
-		return 0;
-	place = &to->ended[to->n_ended++ % AFU_FLOWS_ENDED];
-	old = *place;
 	*place = f;
 	f->ended = 1;
 	if (!old)

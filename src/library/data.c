@@ -84,7 +84,8 @@ ssize_t afunix_sendto(int fd, const void *buf, size_t n, int flags, const struct
 }
 
 ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
-{	struct afu_incoming in;
+{
+	struct afu_incoming in;
 	ssize_t got;
 if (!afu_fd_ours(fd))
 		return afu_return(afu_sys(SYS_recvfrom, fd, buf, n, flags, addr, len));
@@ -250,7 +251,8 @@ static ssize_t do_recvmsg(int fd, struct msghdr *user, int flags)
 {
 	struct iovec iov[VECTOR_MAX];
 	struct afu_transfer t = {.flags = flags};
-	struct msghdr msg;	struct afu_incoming in;
+	struct msghdr msg;
+	struct afu_incoming in;
 ssize_t got;
 	int err;
 

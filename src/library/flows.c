@@ -188,13 +188,9 @@ static void carry_over(struct afu_flow **gone, const struct afu_flows *old, stru
 	}
 }
 
-void afu_flows_reclaim(struct afu_sock *s)
+/* Nobody can be looking at them any more. */
+static void free_retired(struct afu_sock *s)
 {
-	if ((!s->old_flows && !s->old_flow) || atomic_load(&s->uses) > 1)
-		return;
-	afu_thread_quiesce(s);
-	if (atomic_load(&s->uses) > 1)
-		return;
 	while (s->old_flows) {
 		struct afu_flows *f = s->old_flows;
 
@@ -207,6 +203,16 @@ void afu_flows_reclaim(struct afu_sock *s)
 		s->old_flow = flow->next;
 		discard(flow);
 	}
+}
+
+void afu_flows_reclaim(struct afu_sock *s)
+{
+	if ((!s->old_flows && !s->old_flow) || atomic_load(&s->uses) > 1)
+		return;
+	afu_thread_quiesce(s);
+	if (atomic_load(&s->uses) > 1)
+		return;
+	free_retired(s);
 }
 
 /* A set that was never published: what is not the old one's goes with it. */
@@ -294,17 +300,7 @@ void afu_flows_free(struct afu_sock *s)
 		afu_sys_munmap(f, f->size);
 	}
 	atomic_store(&s->flows, NULL);
-	while (s->old_flows) {
-		f = s->old_flows;
-		s->old_flows = f->next;
-		afu_sys_munmap(f, f->size);
-	}
-	while (s->old_flow) {
-		struct afu_flow *flow = s->old_flow;
-
-		s->old_flow = flow->next;
-		discard(flow);
-	}
+	free_retired(s);
 }
 
 void afu_flows_forked(void)

@@ -226,9 +226,10 @@ static int prepare(struct afu_sock *s, struct afu_outgoing *out)
 ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu_destination *to,
 			  struct afu_outgoing *out)
 {
-	struct afu_thread *th = afu_thread();	struct afu_sending plain = { .flags = t->flags }, *m = out ? &out->m : &plain;
+	struct afu_thread *th = afu_thread();
+	struct afu_sending plain = { .flags = t->flags }, *m = out ? &out->m : &plain;
 	struct afu_destination checked;
-struct afu_sock *s;
+	struct afu_sock *s;
 	int err;
 
 	afu_call_begin(th);

@@ -108,7 +108,7 @@ static void await_end(int fd, const char *what)
 		if (poll(&p, 1, 1000) <= 0) {
 			if (now_ms() < end)
 				continue;
-			/* what its taker was killed over is closed when the next is taken */
+			/* what its taker was killed over stays with the broker until the direction ends */
 			if (!kills || ++s->left > 3)
 				complain(what, bytes);
 			return;
