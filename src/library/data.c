@@ -87,7 +87,8 @@ ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 {
 	struct afu_incoming in;
 	ssize_t got;
-if (!afu_fd_ours(fd))
+
+	if (!afu_fd_ours(fd))
 		return afu_return(afu_sys(SYS_recvfrom, fd, buf, n, flags, addr, len));
 	if (addr)
 		afu_incoming_init(&in, NULL);
@@ -253,7 +254,7 @@ static ssize_t do_recvmsg(int fd, struct msghdr *user, int flags)
 	struct afu_transfer t = {.flags = flags};
 	struct msghdr msg;
 	struct afu_incoming in;
-ssize_t got;
+	ssize_t got;
 	int err;
 
 	err = read_header(&msg, user, flags);
