@@ -318,6 +318,10 @@ static enum afu_cause op_channel(struct call *c)
 {
 	const struct bsock *s = c->socket;
 
+	if (s->state == AFU_MOVED) {
+		afu_moving_tell(c);
+		return AFU_CAUSE_NONE;
+	}
 	c->reply->arg[0] = s->state;
 	c->reply->arg[1] = s->side;
 	c->reply->arg[2] = (uint64_t)s->type;
@@ -578,6 +582,7 @@ static const struct {
 	[AFU_OP_PEERPIDFD] = { afu_identity_pidfd, 1 },
 	[AFU_OP_FILE] = { afu_file_get, 1 },
 	[AFU_OP_FILTER] = { afu_filter_tell, 1 },
+	[AFU_OP_MOVE] = { afu_moving_request, 1 },
 	[AFU_OP_HOLDER] = { op_holder, 0 },
 };
 

@@ -45,7 +45,9 @@ static void hang_up(struct afu_broker *b, struct conn *conn, unsigned int side, 
 {
 	struct afu_channel *ch;
 
-	if (conn->end[1 - side] && afu_channel_map(conn->memory, 0, &ch) == 0) {
+	/* of one that has moved the kernel tells */
+	if (conn->end[1 - side] && conn->end[1 - side]->state != AFU_MOVED &&
+	    afu_channel_map(conn->memory, 0, &ch) == 0) {
 		struct afu_side *other = &ch->side[1 - side];
 		struct afu_ring inward = afu_channel_ring(ch, 1 - side);
 
@@ -210,6 +212,7 @@ static void forget(struct afu_broker *b, struct bsock *s)
 	afu_name_drop(b, s);
 	afu_file_drop(s);
 	afu_identity_drop(&s->peer);
+	afu_moving_close(s);
 	afu_store_forget(b, s);
 	if (s->watch >= 0) {
 		HASH_DELETE(by_watch, b->by_watch, s);

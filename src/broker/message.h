@@ -22,7 +22,8 @@ enum afu_op {
 				channel; of datagrams: events, events */
 	AFU_OP_SHOW,         /* fd: token.  Reply: socket; arg 0: state, arg 1: side, arg 2: type; fds: endpoint
 				[, channel, or events] */
-	AFU_OP_CHANNEL,      /* socket.  Reply: arg 0: state, arg 1: side; fd: channel if it has one */
+	AFU_OP_CHANNEL,      /* socket.  Reply: arg 0: state, arg 1: side, or AFU_MOVED_FIRST; fd: channel if it has
+				one, or the kernel socket that it has become */
 	AFU_OP_BIND_BEGIN,   /* socket */
 	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
 	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind */
@@ -68,6 +69,8 @@ enum afu_op {
 	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
 	AFU_OP_FILE,         /* socket.  Reply: fd: O_PATH of the file it, or its listener, is bound to */
 	AFU_OP_HOLDER,       /* fd: O_PATH of a path that can't be bound.  Always refused, with who holds it */
+	AFU_OP_MOVE,         /* socket: its connection goes on through sockets of the kernel's.  Reply: arg 0:
+				AFU_MOVE_* */
 	AFU_OP_FILTER,       /* the socket sends, arg 0: flow; arg 1: from which instruction on.  Reply: arg 0: the
 				program's turn, arg 1: how many in all; data: as many as fit */
 	AFU_OPS,
@@ -76,6 +79,10 @@ enum afu_op {
 /* CANCEL: by the socket that sends; the parcel did not get under way. */
 enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP, AFU_CLAIM_CANCEL };
 
+/* LATER: somebody is in the middle of a call, or has yet to accept.  NEVER: it is not connected, or otherwise odd. */
+enum { AFU_MOVE_DONE, AFU_MOVE_LATER, AFU_MOVE_NEVER };
+/* In a reply's arg 1, beside the side: nobody has fetched this kernel socket before. */
+#define AFU_MOVED_FIRST (UINT64_C(1) << 32)
 
 enum {
 	AFU_CONNECT_WAIT = 1, /* the caller will wait for room in the backlog */
@@ -93,6 +100,21 @@ struct afu_asker {
 };
 
 enum { AFU_CLAIMED = 1, AFU_CLAIMED_OWN };
+
+/* Descriptors of one message at most, as the kernel has it. */
+#define AFU_RIGHTS_MAX 253
+
+/* The message that lies in a parking with the descriptors of one record. */
+struct afu_parcel_note {
+	uint32_t n; /* of the descriptors, those that stand for sockets of ours */
+	uint32_t pad;
+	uint64_t number;
+	struct {
+		uint32_t index;
+		uint32_t pad;
+		uint64_t id;
+	} socket[AFU_RIGHTS_MAX];
+};
 
 struct afu_request {
 	uint32_t op;

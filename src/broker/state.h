@@ -158,6 +158,9 @@ struct bsock {
 
 	struct voices *voices; /* of datagrams: at all flows */
 
+	int kernel;       /* 1 + the kernel socket that it has become; 0 */
+	int kernel_fresh; /* nobody has fetched that yet */
+
 	unsigned int in_flight;  /* how often it lies in a queue */
 	struct parcel *lies_in;  /* these */
 	int unheld;              /* nobody has a descriptor of it, but it is in flight */
@@ -329,6 +332,13 @@ void afu_rights_held(struct afu_broker *b, struct bsock *s);
 void afu_rights_forget(struct afu_broker *b, struct bsock *s);
 /* Closes what was let go, and what only keeps itself alive. */
 void afu_rights_settle(struct afu_broker *b);
+
+/* moving.c: the way to sockets of the kernel's */
+enum afu_cause afu_moving_request(struct call *c);
+/* The reply to whoever asks for a socket that has moved. */
+void afu_moving_tell(struct call *c);
+/* The socket is being closed. */
+void afu_moving_close(struct bsock *s);
 
 /* voice.c: who speaks at an end */
 enum afu_cause afu_voice_speak(struct call *c);

@@ -7,6 +7,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "library/domain.h"
+#include "library/moved.h"
 #include "library/table.h"
 #include "library/transfer.h"
 #include "library/view.h"
@@ -39,57 +40,45 @@ static ssize_t recv_one(int fd, void *buf, size_t n, int flags, struct afu_incom
 
 ssize_t afunix_write(int fd, const void *buf, size_t n)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_write, fd, buf, n));
-	return afu_return(send_one(fd, buf, n, 0, NULL));
+	return AFU_EITHER(fd, send_one(fd, buf, n, 0, NULL), afu_sys(SYS_write, fd, buf, n));
 }
 
 ssize_t afunix_read(int fd, void *buf, size_t n)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_read, fd, buf, n));
-	if (!n)
-		return 0;
-	return afu_return(recv_one(fd, buf, n, 0, NULL));
+	return AFU_EITHER(fd, n ? recv_one(fd, buf, n, 0, NULL) : 0, afu_sys(SYS_read, fd, buf, n));
 }
 
 ssize_t afunix_send(int fd, const void *buf, size_t n, int flags)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_sendto, fd, buf, n, flags, NULL, 0));
-	return afu_return(send_one(fd, buf, n, flags, NULL));
+	return AFU_EITHER(fd, send_one(fd, buf, n, flags, NULL), afu_sys(SYS_sendto, fd, buf, n, flags, NULL, 0));
 }
 
 ssize_t afunix_recv(int fd, void *buf, size_t n, int flags)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_recvfrom, fd, buf, n, flags, NULL, NULL));
-	return afu_return(recv_one(fd, buf, n, flags, NULL));
+	return AFU_EITHER(fd, recv_one(fd, buf, n, flags, NULL),
+			  afu_sys(SYS_recvfrom, fd, buf, n, flags, NULL, NULL));
+}
+
+static ssize_t send_to(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
+{
+	struct afu_destination to = {.length = len};
+	int err = addr ? afu_name_read(&to.name, addr, len) : 0;
+
+	return err ? err : send_one(fd, buf, n, flags, addr && len ? &to : NULL);
 }
 
 ssize_t afunix_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
 		      socklen_t len)
 {
-	struct afu_destination to = {.length = len};
-	int err;
-
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_sendto, fd, buf, n, flags, addr, len));
-	if (addr) {
-		err = afu_name_read(&to.name, addr, len);
-		if (err)
-			return afu_return(err);
-	}
-	return afu_return(send_one(fd, buf, n, flags, addr && len ? &to : NULL));
+	return AFU_EITHER(fd, send_to(fd, buf, n, flags, addr, len),
+			  afu_sys(SYS_sendto, fd, buf, n, flags, addr, len));
 }
 
-ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+static ssize_t recv_from(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	struct afu_incoming in;
 	ssize_t got;
 
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_recvfrom, fd, buf, n, flags, addr, len));
 	if (addr)
 		afu_incoming_init(&in, NULL);
 	got = recv_one(fd, buf, n, flags, addr ? &in : NULL);
@@ -100,7 +89,13 @@ ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 		if (err)
 			got = err;
 	}
-	return afu_return(got);
+	return got;
+}
+
+ssize_t afunix_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	return AFU_EITHER(fd, recv_from(fd, buf, n, flags, addr, len),
+			  afu_sys(SYS_recvfrom, fd, buf, n, flags, addr, len));
 }
 
 /* Checks the application's vector and copies it; to has room for VECTOR_MAX. */
@@ -142,16 +137,12 @@ static ssize_t vectored(int fd, const struct iovec *user, int n, int writing)
 
 ssize_t afunix_readv(int fd, const struct iovec *iov, int n)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_readv, fd, iov, n));
-	return afu_return(vectored(fd, iov, n, 0));
+	return AFU_EITHER(fd, vectored(fd, iov, n, 0), afu_sys(SYS_readv, fd, iov, n));
 }
 
 ssize_t afunix_writev(int fd, const struct iovec *iov, int n)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_writev, fd, iov, n));
-	return afu_return(vectored(fd, iov, n, 1));
+	return AFU_EITHER(fd, vectored(fd, iov, n, 1), afu_sys(SYS_writev, fd, iov, n));
 }
 
 static int read_header(struct msghdr *to, const struct msghdr *user, int flags)
@@ -273,57 +264,76 @@ static ssize_t do_recvmsg(int fd, struct msghdr *user, int flags)
 	return err ? err : got;
 }
 
+static ssize_t kernel_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	afu_moved_message(msg);
+	return afu_sys(SYS_sendmsg, fd, msg, flags);
+}
+
 ssize_t afunix_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_sendmsg, fd, msg, flags));
-	return afu_return(do_sendmsg(fd, msg, flags));
+	return AFU_EITHER(fd, do_sendmsg(fd, msg, flags), kernel_sendmsg(fd, msg, flags));
+}
+
+static ssize_t kernel_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t n = afu_sys(SYS_recvmsg, fd, msg, flags);
+
+	if (n >= 0)
+		afu_library_message(msg);
+	return n;
 }
 
 ssize_t afunix_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	if (!afu_fd_ours(fd))
-		return afu_return(afu_sys(SYS_recvmsg, fd, msg, flags));
-	return afu_return(do_recvmsg(fd, msg, flags));
+	return AFU_EITHER(fd, do_recvmsg(fd, msg, flags), kernel_recvmsg(fd, msg, flags));
 }
 
-int afunix_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+static long do_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	unsigned int done;
 	ssize_t sent = 0;
 
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_sendmmsg, fd, msgs, n, flags));
 	if ((unsigned int)flags & COMPAT_FLAG)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_MESSAGE_FLAGS));
+		return afu_refuse(AFU_CAUSE_MESSAGE_FLAGS);
 	for (done = 0; done < n && done < VECTOR_MAX; done++) {
 		sent = do_sendmsg(fd, &msgs[done].msg_hdr, flags);
 		if (sent < 0)
 			break;
 		msgs[done].msg_len = (unsigned int)sent;
 	}
-	return (int)afu_return(done || sent >= 0 ? (long)done : sent);
+	return done || sent >= 0 ? (long)done : sent;
 }
 
-int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, struct timespec *timeout)
+static long kernel_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	for (unsigned int i = 0; i < n && i < VECTOR_MAX; i++)
+		afu_moved_message(&msgs[i].msg_hdr);
+	return afu_sys(SYS_sendmmsg, fd, msgs, n, flags);
+}
+
+int afunix_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	return (int)AFU_EITHER(fd, do_sendmmsg(fd, msgs, n, flags), kernel_sendmmsg(fd, msgs, n, flags));
+}
+
+static long do_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, struct timespec *timeout)
 {
 	struct timespec left;
 	int64_t deadline = AFU_NEVER;
 	unsigned int done;
 	ssize_t got = 0;
 
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_recvmmsg, fd, msgs, n, flags, timeout));
 	if ((unsigned int)flags & COMPAT_FLAG)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_MESSAGE_FLAGS));
+		return afu_refuse(AFU_CAUSE_MESSAGE_FLAGS);
 	got = afu_transfer_error(fd);
 	if (got)
-		return (int)afu_return(got);
+		return got;
 	if (timeout) {
 		if (afu_copy(&left, timeout, sizeof left))
-			return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
+			return afu_refuse(AFU_CAUSE_BAD_POINTER);
 		if (left.tv_sec < 0 || left.tv_nsec < 0 || left.tv_nsec >= 1000000000)
-			return (int)afu_return(afu_refuse(AFU_CAUSE_POLL_COUNT));
+			return afu_refuse(AFU_CAUSE_POLL_COUNT);
 		deadline = afu_clock_deadline(left.tv_sec * 1000000000 + left.tv_nsec);
 	}
 	for (done = 0; done < n; done++) {
@@ -344,7 +354,7 @@ int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 		}
 	}
 	/* what ended the call after a message is told with the next one */
-	if (done && got < 0 && got != -EAGAIN)
+	if (done && got < 0 && got != -EAGAIN && got != AFU_ELSEWHERE)
 		afu_transfer_keep_error(fd, (int)-got);
 	if (timeout) {
 		int64_t rest = deadline - afu_clock_ns();
@@ -352,5 +362,20 @@ int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 		left = afu_clock_timespec(rest > 0 ? rest : 0);
 		afu_copy(timeout, &left, sizeof left);
 	}
-	return (int)afu_return(done || got >= 0 ? (long)done : got);
+	return done || got >= 0 ? (long)done : got;
+}
+
+static long kernel_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, struct timespec *timeout)
+{
+	long got = afu_sys(SYS_recvmmsg, fd, msgs, n, flags, timeout);
+
+	for (long i = 0; i < got; i++)
+		afu_library_message(&msgs[i].msg_hdr);
+	return got;
+}
+
+int afunix_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, struct timespec *timeout)
+{
+	return (int)AFU_EITHER(fd, do_recvmmsg(fd, msgs, n, flags, timeout),
+			       kernel_recvmmsg(fd, msgs, n, flags, timeout));
 }

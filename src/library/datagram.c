@@ -263,8 +263,8 @@ static ssize_t beyond(struct sending *c, struct afu_sock *s, struct afu_thread *
 		err = afu_screen_fetch(s, flow->id, afu_screen_wanted(wants_of(flow)), c->screen);
 		break;
 	case -EBUSY:
-		err = afu_sock_patient(th, &c->p);
-		if (err)
+		err = afu_sock_busy(s, th, &c->p);
+		if (err && err != AFU_ELSEWHERE)
 			err = afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED : AFU_CAUSE_SEND_FULL);
 		break;
 	case -EAGAIN:

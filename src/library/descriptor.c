@@ -176,13 +176,44 @@ static int get_owner(int fd)
 	return owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid;
 }
 
-int afunix_fcntl(int fd, int cmd, ...)
+/* Of a number that is ours. */
+static long do_fcntl(int fd, int cmd, long arg)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_sock *s;
 	int err, async = 0;
-	long arg, ret;
+	long ret;
+
+	switch (cmd) {
+	case F_GETFL:
+	case F_SETFL:
+		s = afu_view_enter(th, fd, &err);
+		if (!s)
+			return err;
+		ret = O_RDWR | (long)atomic_load(&s->ep->status_flags);
+		if (cmd == F_SETFL) {
+			async = ((int)ret ^ (int)arg) & O_ASYNC;
+			ret = set_status(s, (int)arg);
+		}
+		afu_view_leave(th);
+		if (async && !ret)
+			afu_async_refresh(fd);
+		return ret;
+	case F_ADD_SEALS:
+	case F_GET_SEALS:
+		return -EINVAL;
+	default:
+		ret = afu_sys(SYS_fcntl, fd, cmd, arg);
+		if (!ret && changes_owner(cmd))
+			afu_async_refresh(fd);
+		return ret;
+	}
+}
+
+int afunix_fcntl(int fd, int cmd, ...)
+{
 	va_list ap;
+	long arg;
 
 	va_start(ap, cmd);
 	arg = va_arg(ap, long);
@@ -193,32 +224,7 @@ int afunix_fcntl(int fd, int cmd, ...)
 		return (int)afu_return(duplicate_from(fd, cmd, (int)arg));
 	if (cmd == F_GETOWN)
 		return get_owner(fd);
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_fcntl, fd, cmd, arg));
-	switch (cmd) {
-	case F_GETFL:
-	case F_SETFL:
-		s = afu_view_enter(th, fd, &err);
-		if (!s)
-			return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
-		ret = O_RDWR | (long)atomic_load(&s->ep->status_flags);
-		if (cmd == F_SETFL) {
-			async = ((int)ret ^ (int)arg) & O_ASYNC;
-			ret = set_status(s, (int)arg);
-		}
-		afu_view_leave(th);
-		if (async && !ret)
-			afu_async_refresh(fd);
-		return (int)afu_return(ret);
-	case F_ADD_SEALS:
-	case F_GET_SEALS:
-		return (int)afu_return(-EINVAL);
-	default:
-		ret = afu_sys(SYS_fcntl, fd, cmd, arg);
-		if (!ret && changes_owner(cmd))
-			afu_async_refresh(fd);
-		return (int)afu_return(ret);
-	}
+	return (int)AFU_EITHER(fd, do_fcntl(fd, cmd, arg), afu_sys(SYS_fcntl, fd, cmd, arg));
 }
 
 static int set_flag(struct afu_sock *s, uint32_t flag, const int *user)
@@ -289,29 +295,23 @@ static long ioctl_interface(unsigned long request, void *arg)
 	return ret;
 }
 
-int afunix_ioctl(int fd, unsigned long request, ...)
+/* Of a number that is ours. */
+static long do_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_sock *s;
 	long ret;
-	void *arg;
-	va_list ap;
 	int err;
 
-	va_start(ap, request);
-	arg = va_arg(ap, void *);
-	va_end(ap);
-	if (afu_fd_hidden(fd))
-		return (int)afu_return(-EBADF);
-	if (!afu_fd_ours(fd) || request == FIOCLEX || request == FIONCLEX)
-		return (int)afu_return(afu_sys(SYS_ioctl, fd, request, arg));
+	if (request == FIOCLEX || request == FIONCLEX)
+		return afu_sys(SYS_ioctl, fd, request, arg);
 	if (request == FIOSETOWN || request == FIOGETOWN || request == SIOCSPGRP || request == SIOCGPGRP)
-		return (int)afu_return(ioctl_owner(fd, request, arg));
+		return ioctl_owner(fd, request, arg);
 	if (request == SIOCPROTOPRIVATE) /* SIOCUNIXFILE: asks the broker, so outside of a view */
-		return (int)afu_return(afu_inode_file(fd));
+		return afu_inode_file(fd);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
+		return err;
 	ret = ioctl_ours(s, th, request, arg);
 	afu_view_leave(th);
 	if (request == FIOASYNC && !ret)
@@ -320,7 +320,20 @@ int afunix_ioctl(int fd, unsigned long request, ...)
 		ret = request >= SIOCGIFNAME && request <= 0x89ff && request != SIOCGSTAMP && request != SIOCGSTAMPNS
 			      ? ioctl_interface(request, arg)
 			      : afu_refuse(AFU_CAUSE_IOCTL_UNKNOWN);
-	return (int)afu_return(ret);
+	return ret;
+}
+
+int afunix_ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (afu_fd_hidden(fd))
+		return (int)afu_return(-EBADF);
+	return (int)AFU_EITHER(fd, do_ioctl(fd, request, arg), afu_sys(SYS_ioctl, fd, request, arg));
 }
 
 int afunix_sockatmark(int fd)

@@ -223,6 +223,26 @@ void afu_library_arrived(int fd)
 		afu_view_recognise(fd);
 }
 
+void afu_library_message(struct msghdr *msg)
+{
+	if (!msg->msg_control || !msg->msg_controllen)
+		return;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t count = c->cmsg_len < CMSG_LEN(0) ? 0 : (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+			afu_fd_forget(fd);
+			if (afu_library_active())
+				afu_library_arrived(fd);
+		}
+	}
+}
+
 /* As getdents64(2) gives it. */
 struct directory_entry {
 	uint64_t inode;

@@ -32,4 +32,19 @@ void afu_domain_forked(void);
 /* Turns a negative errno into -1 and errno; the only place that makes one. */
 long afu_return(long result);
 
+/*
+ * The result of a call on a number: ours, or the kernel's.  A call of ours ends with AFU_ELSEWHERE if the number
+ * proves to be the kernel's, or its socket is about to be: then it begins anew.
+ */
+#define AFU_EITHER(fd, ours, kernel)                                                                         \
+	({                                                                                                   \
+		long result_ = AFU_ELSEWHERE;                                                                \
+                                                                                                             \
+		while (result_ == AFU_ELSEWHERE && afu_fd_ours(fd))                                          \
+			result_ = (ours);                                                                    \
+		if (result_ == AFU_ELSEWHERE)                                                                \
+			result_ = (kernel);                                                                  \
+		afu_return(result_);                                                                         \
+	})
+
 #endif

@@ -181,37 +181,40 @@ void afu_epoll_forget_sock(struct afu_sock *s)
 	afu_thread_leave(th);
 }
 
-#define MOVED_MAX 16
-static __thread struct {
-	struct afu_epoll *ep;
-	struct epoll_event event;
-} moved[MOVED_MAX];
-static __thread unsigned int n_moved;
+/* The first registration of the socket that is to move along. */
+static struct entry *first_moved(const struct afu_sock *s, int number)
+{
+	struct entry *e = s->watches;
 
-void afu_epoll_moved(struct afu_sock *s, int fd)
+	while (e && number >= 0 && e->fd != number)
+		e = e->sock_next;
+	return e;
+}
+
+void afu_epoll_moved(struct afu_sock *s, int number, int fd)
 {
 	struct afu_thread *th = afu_thread();
+	struct entry *e;
 
-	n_moved = 0;
+	if (!s->watches)
+		return;
 	afu_thread_enter(th);
 	afu_plock_acquire(&structure);
-	for (struct entry *e = s->watches; e && n_moved < MOVED_MAX; e = e->sock_next) {
-		if (e->fd != fd)
-			continue;
-		moved[n_moved].ep = e->ep;
-		moved[n_moved].event.events = e->events;
-		moved[n_moved++].event.data.u64 = e->data;
+	while ((e = first_moved(s, number)) != NULL) {
+		struct afu_epoll *ep = e->ep;
+		struct epoll_event event = { .events = e->events, .data.u64 = e->data };
+
+		afu_plock_acquire(&ep->lock);
+		if (afu_sys(SYS_epoll_ctl, ep->fd, EPOLL_CTL_ADD, fd, &event) == 0)
+			ep->kernels++;
+		unlink_locked(e);
+		afu_plock_release(&ep->lock);
+		/* who sleeps on our sockets alone must look at the kernel's too */
+		if (ep->waiter)
+			afu_waiter_notify(ep->waiter->id, 0);
 	}
 	afu_plock_release(&structure);
 	afu_thread_leave(th);
-}
-
-void afu_epoll_moved_done(int fd)
-{
-	for (unsigned int i = 0; i < n_moved; i++) {
-		if (afu_sys(SYS_epoll_ctl, moved[i].ep->fd, EPOLL_CTL_ADD, fd, &moved[i].event) == 0)
-			moved[i].ep->kernels++;
-	}
 }
 
 void afu_epoll_rearm(struct afu_sock *s)
@@ -327,7 +330,7 @@ again:
 		int err = afu_view_renew(stale);
 
 		afu_view_put(stale);
-		if (!err && !found)
+		if ((!err || err == AFU_ELSEWHERE) && !found)
 			goto again;
 	}
 	return found;
@@ -470,7 +473,7 @@ static int control(struct afu_epoll *ep, int op, int fd, const struct epoll_even
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	afu_plock_acquire(&structure);
 	afu_plock_acquire(&ep->lock);
 	err = control_locked(ep, op, fd, s, &event);
@@ -499,11 +502,9 @@ static int control_kernel(struct afu_epoll *ep, int epfd, int op, int fd, struct
 int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct afu_epoll *ep = afu_epoll_get(epfd);
-	int err;
+	int err = ep && afu_fd_ours(fd) ? control(ep, op, fd, event) : AFU_ELSEWHERE;
 
-	if (ep && afu_fd_ours(fd))
-		err = control(ep, op, fd, event);
-	else
+	if (err == AFU_ELSEWHERE)
 		err = control_kernel(ep, epfd, op, fd, event);
 	if (ep)
 		afu_epoll_put(ep);

@@ -24,11 +24,10 @@ int afu_epoll_ready(struct afu_epoll *ep);
 /* Enters a waiter with all its afunix sockets. */
 void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter);
 /*
- * A number of s is about to become a kernel descriptor: remembers its
- * registrations, and makes them anew with the kernel once it is.  One at a time.
+ * What was registered of s under the number, or with -1 under any, is registered with the kernel from now on:
+ * as fd, which is a kernel descriptor already.
  */
-void afu_epoll_moved(struct afu_sock *s, int fd);
-void afu_epoll_moved_done(int fd);
+void afu_epoll_moved(struct afu_sock *s, int number, int fd);
 /* The socket got a channel: whoever sleeps on an instance with it watches that too. */
 void afu_epoll_rearm(struct afu_sock *s);
 /* Around a fork. */

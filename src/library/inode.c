@@ -37,6 +37,10 @@ void afu_inode_show(int fd, struct stat *st)
 	int err;
 	const struct afu_sock *s = afu_view_enter(th, fd, &err);
 
+	if (err == AFU_ELSEWHERE) {
+		afu_sys(SYS_fstat, fd, st);
+		return;
+	}
 	/* a view that can't be had, in a process cut off from its broker: the rest is true all the same */
 	if (s) {
 		a = attributes_of(&s->ep->opt);
@@ -95,7 +99,7 @@ static int change(int fd, const uint32_t *mode, uint32_t uid, uint32_t gid)
 
 	s = afu_view_enter(th, fd, &failed);
 	if (!s)
-		return failed ? failed : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return failed;
 	o = &s->ep->opt;
 	now = attributes_of(o);
 	judge = err = stand_in(&now);
@@ -118,12 +122,12 @@ static int change(int fd, const uint32_t *mode, uint32_t uid, uint32_t gid)
 
 int afu_inode_chmod(int fd, mode_t mode)
 {
-	return (int)afu_return(change(fd, &mode, KEEP_ID, KEEP_ID));
+	return (int)AFU_EITHER(fd, change(fd, &mode, KEEP_ID, KEEP_ID), afu_sys(SYS_fchmod, fd, mode));
 }
 
 int afu_inode_chown(int fd, uid_t uid, gid_t gid)
 {
-	return (int)afu_return(change(fd, NULL, uid, gid));
+	return (int)AFU_EITHER(fd, change(fd, NULL, uid, gid), afu_sys(SYS_fchown, fd, uid, gid));
 }
 
 /* Whether the caller may is the kernel's to say: of a socket without a name it says ENOENT to who may. */
@@ -151,7 +155,7 @@ int afu_inode_file(int fd)
 		return err;
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	req.socket = s->id;
 	afu_view_leave(th);
 	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);

@@ -177,7 +177,7 @@ static int peek_state(int fd, struct known *to)
 
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	to->id = s->id;
 	to->shut = atomic_load(&s->ep->shut);
 	to->mode = (s->ep->opt.mode ^ 0777) & 07777;
@@ -252,21 +252,16 @@ static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 
 int afunix_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_bind, fd, addr, len));
-	return (int)afu_return(do_bind(fd, addr, len));
+	return (int)AFU_EITHER(fd, do_bind(fd, addr, len), afu_sys(SYS_bind, fd, addr, len));
 }
 
-int afunix_listen(int fd, int backlog)
+static int do_listen(int fd, int backlog)
 {
 	struct afu_request req = {.op = AFU_OP_LISTEN, .arg = {(uint32_t)backlog}};
 	struct afu_reply reply;
 	struct known s;
-	int err;
+	int err = peek_state(fd, &s);
 
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_listen, fd, backlog));
-	err = peek_state(fd, &s);
 	if (!err) {
 		req.arg[1] = s.shut;
 		err = call_socket(&req, s.id, NULL, &reply);
@@ -281,7 +276,12 @@ int afunix_listen(int fd, int backlog)
 		}
 		err = 0;
 	}
-	return (int)afu_return(err);
+	return err;
+}
+
+int afunix_listen(int fd, int backlog)
+{
+	return (int)AFU_EITHER(fd, do_listen(fd, backlog), afu_sys(SYS_listen, fd, backlog));
 }
 
 /* The socket that keeps a listener's events: the view is in use while it sleeps. */
@@ -357,7 +357,7 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	afu_call_begin(th);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	th->sig_norestart = 0;
 	if (s->type == SOCK_DGRAM)
 		err = afu_refuse(AFU_CAUSE_LISTEN_TYPE);
@@ -389,16 +389,18 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	return got[0];
 }
 
+static int accept_kernel(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	int got = (int)afu_sys(SYS_accept4, fd, addr, len, flags);
+
+	if (got >= 0)
+		afu_fd_forget(got);
+	return got;
+}
+
 int afunix_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	if (!afu_fd_ours(fd)) {
-		int got = (int)afu_sys(SYS_accept4, fd, addr, len, flags);
-
-		if (got >= 0)
-			afu_fd_forget(got);
-		return (int)afu_return(got);
-	}
-	return (int)afu_return(do_accept(fd, addr, len, flags));
+	return (int)AFU_EITHER(fd, do_accept(fd, addr, len, flags), accept_kernel(fd, addr, len, flags));
 }
 
 int afunix_accept(int fd, struct sockaddr *addr, socklen_t *len)
@@ -420,19 +422,15 @@ static int get_name(int fd, int peer, struct sockaddr *addr, socklen_t *len)
 
 int afunix_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_getsockname, fd, addr, len));
-	return (int)afu_return(get_name(fd, 0, addr, len));
+	return (int)AFU_EITHER(fd, get_name(fd, 0, addr, len), afu_sys(SYS_getsockname, fd, addr, len));
 }
 
 int afunix_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_getpeername, fd, addr, len));
-	return (int)afu_return(get_name(fd, 1, addr, len));
+	return (int)AFU_EITHER(fd, get_name(fd, 1, addr, len), afu_sys(SYS_getpeername, fd, addr, len));
 }
 
-int afunix_shutdown(int fd, int how)
+static int do_shutdown(int fd, int how)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_request req = {.op = AFU_OP_SHUTDOWN, .arg = {(uint64_t)(how + 1)}};
@@ -441,13 +439,11 @@ int afunix_shutdown(int fd, int how)
 	uint64_t id;
 	int err, told;
 
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_shutdown, fd, how));
 	if (how < 0 || how > 2)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_SHUTDOWN_HOW));
+		return afu_refuse(AFU_CAUSE_SHUTDOWN_HOW);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
+		return err;
 	told = s->state == AFU_LISTENING || s->type == SOCK_DGRAM;
 	id = s->id;
 	if (s->state != AFU_LISTENING)
@@ -457,7 +453,12 @@ int afunix_shutdown(int fd, int how)
 	afu_view_leave(th);
 	if (told)
 		err = call_socket(&req, id, NULL, &reply);
-	return (int)afu_return(err);
+	return err;
+}
+
+int afunix_shutdown(int fd, int how)
+{
+	return (int)AFU_EITHER(fd, do_shutdown(fd, how), afu_sys(SYS_shutdown, fd, how));
 }
 
 static int admitted(void *arg)
@@ -652,7 +653,7 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 		return err;
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	th->sig_norestart = 0;
 	if (s->type == SOCK_DGRAM) {
 		afu_view_get(s);
@@ -703,7 +704,5 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 int afunix_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_connect, fd, addr, len));
-	return (int)afu_return(do_connect(fd, addr, len));
+	return (int)AFU_EITHER(fd, do_connect(fd, addr, len), afu_sys(SYS_connect, fd, addr, len));
 }

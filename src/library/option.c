@@ -143,24 +143,28 @@ static int set(struct afu_sock *s, int name, const void *user, socklen_t len)
 	return o->set ? o->set(s, &g) : afu_refuse(AFU_CAUSE_OPTION_UNKNOWN);
 }
 
-int afunix_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+static int do_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	struct afu_thread *th = afu_thread();
 	struct afu_sock *s;
 	int err;
 
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_setsockopt, fd, level, name, value, len));
 	if ((int)len < 0)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_OPTION_LENGTH));
+		return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
 	if (level != SOL_SOCKET)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_OPTION_LEVEL));
+		return afu_refuse(AFU_CAUSE_OPTION_LEVEL);
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return (int)afu_return(err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR));
+		return err;
 	err = set(s, name, value, len);
 	afu_view_leave(th);
-	return (int)afu_return(err);
+	return err;
+}
+
+int afunix_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	return (int)AFU_EITHER(fd, do_setsockopt(fd, level, name, value, len),
+			       afu_sys(SYS_setsockopt, fd, level, name, value, len));
 }
 
 static int get(int fd, const struct option *o, const struct afu_asked *a, union afu_option_value *v)
@@ -172,7 +176,7 @@ static int get(int fd, const struct option *o, const struct afu_asked *a, union 
 
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	id = s->id;
 	if (o->get)
 		size = o->get(a, s, v);
@@ -182,31 +186,35 @@ static int get(int fd, const struct option *o, const struct afu_asked *a, union 
 	return o->ask ? o->ask(a, id, v) : afu_refuse(AFU_CAUSE_OPTION_UNKNOWN);
 }
 
-int afunix_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+static int do_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	const struct option *o = option_of(name);
 	struct afu_asked a = {name, o->start, value, len, 0};
 	union afu_option_value v = {0};
 	int size;
 
-	if (!afu_fd_ours(fd))
-		return (int)afu_return(afu_sys(SYS_getsockopt, fd, level, name, value, len));
 	if (level != SOL_SOCKET)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_OPTION_LEVEL));
+		return afu_refuse(AFU_CAUSE_OPTION_LEVEL);
 	if (afu_copy(&a.room, len, sizeof a.room))
-		return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	if ((int)a.room < 0)
-		return (int)afu_return(afu_refuse(AFU_CAUSE_OPTION_LENGTH));
+		return afu_refuse(AFU_CAUSE_OPTION_LENGTH);
 	size = get(fd, o, &a, &v);
 	if (size < 0)
-		return (int)afu_return(size);
+		return size;
 	if (size == AFU_OPTION_GIVEN)
 		return 0;
 	if (a.room > (socklen_t)size)
 		a.room = (socklen_t)size;
 	if (afu_copy(value, &v, a.room) || afu_copy(len, &a.room, sizeof a.room))
-		return (int)afu_return(afu_refuse(AFU_CAUSE_BAD_POINTER));
+		return afu_refuse(AFU_CAUSE_BAD_POINTER);
 	return 0;
+}
+
+int afunix_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	return (int)AFU_EITHER(fd, do_getsockopt(fd, level, name, value, len),
+			       afu_sys(SYS_getsockopt, fd, level, name, value, len));
 }
 
 static void replay(int fd, int name, const void *value, size_t size)

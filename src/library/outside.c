@@ -3,6 +3,7 @@
 #include "library/outside.h"
 
 #include "base/cause.h"
+#include "library/moved.h"
 #include "library/option.h"
 
 ssize_t afu_outside_send(const struct afu_sock *s, const struct afu_transfer *t, const struct afu_destination *to,
@@ -21,6 +22,7 @@ ssize_t afu_outside_send(const struct afu_sock *s, const struct afu_transfer *t,
 		return afu_refuse_as(AFU_CAUSE_OUTSIDE, -fd, NULL);
 	/* what send() ignores, sendmsg() would refuse */
 	afu_option_replay(s, fd);
+	afu_moved_message(&msg);
 	n = afu_sys(SYS_sendmsg, fd, &msg, (unsigned int)t->flags & ~0x80000000u);
 	afu_sys_close(fd);
 	/* nobody there either: the broker's refusal says more */

@@ -12,9 +12,8 @@
 #ifndef AFU_LIBRARY_PARKING_H
 #define AFU_LIBRARY_PARKING_H
 
+#include "broker/message.h"
 #include "socket/sock.h"
-
-#define AFU_RIGHTS_MAX 253
 
 /* What was fetched from a parking, or is to be parked. */
 struct afu_parcel {
@@ -23,16 +22,7 @@ struct afu_parcel {
 	int n;                    /* descriptors */
 	int truncated;            /* the process had no room for all of them */
 	int fd[AFU_RIGHTS_MAX];
-	struct afu_parcel_note {
-		uint32_t n;       /* of the descriptors, those that stand for sockets of ours */
-		uint32_t pad;
-		uint64_t number;
-		struct {
-			uint32_t index;
-			uint32_t pad;
-			uint64_t id;
-		} socket[AFU_RIGHTS_MAX];
-	} note;
+	struct afu_parcel_note note;
 };
 
 /* Parks the parcel's descriptors under its number.  0; -EAGAIN: there is no room; else a refusal. */

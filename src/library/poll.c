@@ -46,13 +46,27 @@ static uint32_t look_at(struct polling *p, int fd, uint32_t events)
 	}
 	s = afu_view_enter(p->th, fd, &err);
 	if (!s)
-		return err ? POLLERR | POLLHUP : POLLNVAL;
+		return err == AFU_ELSEWHERE ? 0 : POLLERR | POLLHUP;
 	now = afu_sock_events(s) & (events | POLLERR | POLLHUP);
 	if (s->state == AFU_CONNECTED && s->type != SOCK_DGRAM)
 		atomic_store_explicit(&p->peer_cpu, atomic_load_explicit(&s->peer->cpu, memory_order_relaxed),
 				      memory_order_relaxed); /* a hint */
 	afu_view_leave(p->th);
 	return now;
+}
+
+/*
+ * The number was ours, and is no longer: another thread closed it, or its socket has become one of the kernel's,
+ * which is asked from now on.
+ */
+static uint32_t gone(struct polling *p, unsigned int i)
+{
+	struct timespec none = { 0, 0 };
+
+	p->kernel[i] = p->fds[i];
+	p->kernels++;
+	afu_sys(SYS_ppoll, &p->kernel[i], 1, &none, 0, 0);
+	return (uint32_t)(unsigned short)p->kernel[i].revents;
 }
 
 static int look(struct polling *p)
@@ -62,14 +76,11 @@ static int look(struct polling *p)
 	for (unsigned int i = 0; i < p->n; i++) {
 		struct pollfd *f = &p->fds[i];
 
-		if (!afu_fd_known(f->fd) && f->fd >= 0 && p->kernel[i].fd < 0) {
-			f->revents = POLLNVAL; /* it was ours, and another thread closed the number */
-			ready++;
-			continue;
-		}
-		if (!afu_fd_known(f->fd))
+		if (f->fd < 0 || (!afu_fd_known(f->fd) && p->kernel[i].fd >= 0))
 			continue;
 		f->revents = (short)look_at(p, f->fd, (uint32_t)(unsigned short)f->events);
+		if (!afu_fd_known(f->fd))
+			f->revents = (short)gone(p, i);
 		ready += f->revents != 0;
 	}
 	return ready;
@@ -162,7 +173,7 @@ static int look_kernel_now(struct polling *p)
 static int any_closed(const struct polling *p)
 {
 	for (unsigned int i = 0; i < p->n; i++) {
-		if (p->fds[i].fd >= 0 && p->kernel[i].fd < 0 && (p->fds[i].revents & POLLNVAL))
+		if (p->fds[i].revents & POLLNVAL)
 			return 1;
 	}
 	return 0;

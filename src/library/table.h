@@ -79,6 +79,8 @@ int afu_library_active(void);
 void afu_library_start(void);
 /* A descriptor came through a kernel socket: it may be a socket of ours, sent by somebody in the domain. */
 void afu_library_arrived(int fd);
+/* A message came through a kernel socket: what is in it is new, and looked at in this way. */
+void afu_library_message(struct msghdr *msg);
 /* A child was reaped: its sockets are closed when this returns.  Keeps errno. */
 void afu_library_reaped(void);
 

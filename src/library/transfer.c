@@ -235,7 +235,7 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 	afu_call_begin(th);
 	s = afu_view_enter(th, fd, &err);
 	if (__builtin_expect(!s, 0))
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	th->sig_norestart = 0;
 	m->flags = t->flags;
 	if (__builtin_expect(out || s->type == SOCK_SEQPACKET, 0)) {
@@ -264,7 +264,7 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 		afu_view_put(s);
 		s = err ? NULL : afu_view_enter(th, fd, &err);
 		if (!s)
-			return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+			return err;
 	}
 	if (s->type == SOCK_SEQPACKET)
 		return send_packet(s, th, t, m);
@@ -362,7 +362,7 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 	afu_call_begin(th);
 	s = afu_view_enter(th, fd, &err);
 	if (__builtin_expect(!s, 0))
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	th->sig_norestart = 0;
 	m->flags = t->flags;
 	err = receive_state(s);
@@ -393,7 +393,7 @@ int afu_transfer_error(int fd)
 
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
-		return err ? err : afu_refuse(AFU_CAUSE_BAD_DESCRIPTOR);
+		return err;
 	type = s->type;
 	err = afu_sock_error(s) ? afu_sock_take_error(s) : 0;
 	afu_view_leave(th);

@@ -12,6 +12,7 @@
 #include "library/flows.h"
 #include "library/speaker.h"
 #include "library/known.h"
+#include "library/moved.h"
 #include "library/parking.h"
 #include "library/screen.h"
 #include "library/transfer.h"
@@ -130,6 +131,17 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 	return 0;
 }
 
+/* The broker says that it is a kernel socket now: gets ready for its options to be read.  0 or negative errno. */
+static int moved(struct afu_sock *s, const struct afu_reply *reply, int endpoint, int kernel)
+{
+	int err = s->ep ? 0 : afu_view_map(s, endpoint, -1, s->state, 0);
+
+	if (err)
+		return err;
+	afu_moved_adopt(s, kernel, (reply->arg[1] & AFU_MOVED_FIRST) != 0);
+	return AFU_ELSEWHERE;
+}
+
 int afu_view_renew(struct afu_sock *s)
 {
 	struct afu_request req = { .socket = s->id };
@@ -140,7 +152,9 @@ int afu_view_renew(struct afu_sock *s)
 
 	afu_thread_enter(th);
 	afu_plock_acquire(&renewing);
-	if (afu_sock_stale(s)) {
+	if (s->state == AFU_MOVED) {
+		err = AFU_ELSEWHERE;
+	} else if (afu_sock_stale(s)) {
 		uint32_t version = s->ep ? atomic_load(&s->ep->version) : 0;
 		int shown = s->ep == NULL; /* only now: another thread may have mapped it while this one waited */
 
@@ -148,7 +162,9 @@ int afu_view_renew(struct afu_sock *s)
 		err = afu_domain_call(&req, &s->fd, shown ? 1 : 0, &reply, got, &n);
 		if (!err && shown)
 			s->type = (int)reply.arg[2];
-		if (!err)
+		if (!err && reply.arg[0] == AFU_MOVED)
+			err = moved(s, &reply, shown ? got[0] : -1, n > (unsigned int)shown ? got[shown] : -1);
+		else if (!err)
 			err = afu_view_map(s, shown ? got[0] : -1,
 					   n > (unsigned int)shown ? got[shown] : -1,
 					   (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]);
@@ -203,6 +219,7 @@ struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err)
 		s = afu_fd_sock(fd);
 		if (!s) {
 			afu_thread_leave(th);
+			*err = AFU_ELSEWHERE;
 			return NULL;
 		}
 		atomic_store_explicit(&th->hazard, s, memory_order_relaxed);
@@ -240,7 +257,7 @@ int afu_view_reenter(struct afu_thread *th, struct afu_sock *s)
 	}
 }
 
-static void sync_broker(void)
+void afu_view_sync(void)
 {
 	struct afu_request req = { .op = AFU_OP_SYNC };
 	struct afu_reply reply;
@@ -257,7 +274,7 @@ static void end(struct afu_sock *s, int fd)
 	afu_view_free(s);
 	if (fd >= 0) {
 		afu_sys_close(fd);
-		sync_broker();
+		afu_view_sync();
 	}
 }
 
@@ -440,6 +457,18 @@ static int number_known(uint64_t id, int fd)
 	return found;
 }
 
+/* The token of a socket that has moved: the kernel socket takes its number. */
+static int recognised_moved(struct afu_sock *s, int fd, const struct afu_reply *reply, const int got[2])
+{
+	afu_view_number(s, fd);
+	afu_view_get(s);
+	moved(s, reply, got[0], got[1]);
+	afu_view_put(s);
+	afu_sys_close(got[0]);
+	afu_sys_close(got[1]);
+	return 1;
+}
+
 int afu_view_recognise(int fd)
 {
 	struct afu_request req = { .op = AFU_OP_SHOW };
@@ -456,6 +485,8 @@ int afu_view_recognise(int fd)
 		return 1;
 	}
 	s = afu_view_new(reply.socket, (int)reply.arg[2]);
+	if (s && reply.arg[0] == AFU_MOVED && n == 2)
+		return recognised_moved(s, fd, &reply, got);
 	err = s ? afu_view_map(s, got[0], n > 1 ? got[1] : -1, (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]) : -1;
 	while (n)
 		afu_sys_close(got[--n]);

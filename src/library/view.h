@@ -11,8 +11,8 @@
 #include "library/table.h"
 
 /*
- * Begins a call on the descriptor: a critical section with a fresh view.  NULL if
- * it is not an afunix socket, or with *err set if the view could not be renewed.
+ * Begins a call on the descriptor: a critical section with a fresh view.  NULL with *err: AFU_ELSEWHERE if
+ * it is not an afunix socket, or no longer; or why the view could not be renewed.
  */
 struct afu_sock *afu_view_enter(struct afu_thread *th, int fd, int *err);
 
@@ -41,7 +41,10 @@ struct afu_sock *afu_view_new(uint64_t id, int type);
 int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, uint32_t side);
 /* What was mapped last is what the page's version says now, but for what is fetched at first use. */
 void afu_view_settle(struct afu_sock *s);
-/* Fetches state and channel anew.  0 or negative errno. */
+/*
+ * Fetches state and channel anew.  0; AFU_ELSEWHERE: it has become a kernel socket, and the numbers are
+ * that one's; or negative errno.  The view is in use.
+ */
 int afu_view_renew(struct afu_sock *s);
 /* The broker said that s is connected now, with this channel; side 0.  0 or negative errno. */
 int afu_view_connected(struct afu_sock *s, int channel);
@@ -68,6 +71,9 @@ int afu_view_close(int fd);
 
 /* Recognises a token that came from elsewhere (exec).  1 if it is one. */
 int afu_view_recognise(int fd);
+
+/* What was closed is closed for everybody when this returns. */
+void afu_view_sync(void);
 
 void afu_view_forked(void);
 

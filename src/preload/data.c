@@ -7,10 +7,14 @@
  * These lie on every program's busiest paths, so a descriptor that is not ours costs
  * one bounds check and one load before the real function.
  */
+#include "library/moved.h"
 #include "preload/call.h"
 
 #include <limits.h>
 #include <string.h>
+
+/* As many as the kernel sends in one call. */
+#define MESSAGES_MAX 1024
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x100
@@ -66,6 +70,8 @@ AFU_INTERPOSE(ssize_t, sendmsg, int fd, const struct msghdr *msg, int flags)
 {
 	if (afu_fd_ours(fd))
 		return AFU_OURS(sendmsg, fd, msg, flags);
+	if (afu_preload_active())
+		afu_moved_message(msg);
 	return AFU_THEIRS(sendmsg, fd, msg, flags);
 }
 
@@ -73,6 +79,8 @@ AFU_INTERPOSE(int, sendmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int f
 {
 	if (afu_fd_ours(fd))
 		return AFU_OURS(sendmmsg, fd, msgs, n, flags);
+	for (unsigned int i = 0; afu_preload_active() && i < n && i < MESSAGES_MAX; i++)
+		afu_moved_message(&msgs[i].msg_hdr);
 	return AFU_THEIRS(sendmmsg, fd, msgs, n, flags);
 }
 AFU_INTERPOSE_ALIAS(__sendmmsg, sendmmsg);
@@ -93,27 +101,6 @@ AFU_INTERPOSE(ssize_t, recvfrom, int fd, void *buf, size_t n, int flags, struct 
 	return AFU_THEIRS(recvfrom, fd, buf, n, flags, addr, len);
 }
 
-/* A kernel socket's message may bring new descriptors. */
-static void fresh_from_message(struct msghdr *msg)
-{
-	if (!msg->msg_control || !msg->msg_controllen)
-		return;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t count = c->cmsg_len < CMSG_LEN(0) ? 0 : (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			afu_preload_fresh(fd);
-			if (afu_preload_active())
-				afu_library_arrived(fd);
-		}
-	}
-}
-
 AFU_INTERPOSE(ssize_t, recvmsg, int fd, struct msghdr *msg, int flags)
 {
 	ssize_t r;
@@ -122,7 +109,7 @@ AFU_INTERPOSE(ssize_t, recvmsg, int fd, struct msghdr *msg, int flags)
 		return AFU_OURS(recvmsg, fd, msg, flags);
 	r = AFU_THEIRS(recvmsg, fd, msg, flags);
 	if (r >= 0)
-		fresh_from_message(msg);
+		afu_library_message(msg);
 	return r;
 }
 
@@ -135,7 +122,7 @@ AFU_INTERPOSE(int, recvmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int f
 		return AFU_OURS(recvmmsg, fd, msgs, n, flags, timeout);
 	r = AFU_THEIRS(recvmmsg, fd, msgs, n, flags, timeout);
 	for (int i = 0; i < r; i++)
-		fresh_from_message(&msgs[i].msg_hdr);
+		afu_library_message(&msgs[i].msg_hdr);
 	return r;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "preload/interpose.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
@@ -127,6 +128,7 @@ AFU_INTERPOSE(int, execve, const char *path, char *const argv[], char *const env
 
 	if (error)
 		return afu_preload_fail(error);
+	afu_preload_foreign_at(AT_FDCWD, path, 0);
 	AFU_REAL(execve)(path, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -139,6 +141,7 @@ AFU_INTERPOSE(int, execvpe, const char *file, char *const argv[], char *const en
 
 	if (error)
 		return afu_preload_fail(error);
+	afu_preload_foreign_command(file, 0);
 	AFU_REAL(execvpe)(file, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -151,6 +154,7 @@ AFU_INTERPOSE(int, execveat, int dir, const char *path, char *const argv[], char
 
 	if (error)
 		return afu_preload_fail(error);
+	afu_preload_foreign_at(dir, path, flags);
 	AFU_REAL(execveat)(dir, path, argv, e.envp, flags);
 	environment_end(&e);
 	return -1;
@@ -163,6 +167,7 @@ AFU_INTERPOSE(int, fexecve, int fd, char *const argv[], char *const envp[])
 
 	if (error)
 		return afu_preload_fail(error);
+	afu_preload_foreign_at(fd, "", AT_EMPTY_PATH);
 	AFU_REAL(fexecve)(fd, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -244,6 +249,7 @@ AFU_INTERPOSE(int, posix_spawn, pid_t *pid, const char *path, const posix_spawn_
 
 	if (r)
 		return r;
+	afu_preload_foreign_spawned(path);
 	r = AFU_REAL(posix_spawn)(pid, path, actions, attr, argv, e.envp);
 	environment_end(&e);
 	return r;
@@ -257,6 +263,7 @@ AFU_INTERPOSE(int, posix_spawnp, pid_t *pid, const char *file, const posix_spawn
 
 	if (r)
 		return r;
+	afu_preload_foreign_command(file, 1);
 	r = AFU_REAL(posix_spawnp)(pid, file, actions, attr, argv, e.envp);
 	environment_end(&e);
 	return r;
@@ -271,6 +278,7 @@ AFU_INTERPOSE(int, pidfd_spawn, int *pidfd, const char *path, const posix_spawn_
 
 	if (r)
 		return r;
+	afu_preload_foreign_spawned(path);
 	r = AFU_REAL(pidfd_spawn)(pidfd, path, actions, attr, argv, e.envp);
 	if (r == 0)
 		afu_preload_fresh(*pidfd);
@@ -286,6 +294,7 @@ AFU_INTERPOSE(int, pidfd_spawnp, int *pidfd, const char *file, const posix_spawn
 
 	if (r)
 		return r;
+	afu_preload_foreign_command(file, 1);
 	r = AFU_REAL(pidfd_spawnp)(pidfd, file, actions, attr, argv, e.envp);
 	if (r == 0)
 		afu_preload_fresh(*pidfd);

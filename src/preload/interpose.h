@@ -95,6 +95,15 @@ static inline void afu_preload_check(size_t n, size_t room)
 /* The socket that a path such as /proc/self/fd/5 or /dev/stdin stands for; -1 if none. */
 int afu_preload_path_socket(const char *path);
 
+/*
+ * A program is about to be executed, by its path, or as a command that is looked for in PATH: if it can't be
+ * preloaded, the sockets that it inherits become the kernel's.  spawned: in a child, with its file actions.
+ * Keep errno.
+ */
+void afu_preload_foreign_at(int dir, const char *path, int flags);
+void afu_preload_foreign_command(const char *file, int spawned);
+void afu_preload_foreign_spawned(const char *path);
+
 /* A standard stream whose descriptor is a socket at start gets one of our streams. */
 void afu_preload_standard_streams(void);
 

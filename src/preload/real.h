@@ -171,6 +171,7 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(int, execvpe, const char *, char *const *, char *const *)                                          \
 	X(int, execveat, int, const char *, char *const *, char *const *, int)                               \
 	X(int, fexecve, int, char *const *, char *const *)                                                   \
+	X(int, posix_spawn_file_actions_adddup2, posix_spawn_file_actions_t *, int, int)                     \
 	X(int, posix_spawn, pid_t *, const char *, const posix_spawn_file_actions_t *,                       \
 	  const posix_spawnattr_t *, char *const *, char *const *)                                           \
 	X(int, posix_spawnp, pid_t *, const char *, const posix_spawn_file_actions_t *,                      \

@@ -339,10 +339,19 @@ static void consume(const struct afu_ring *r, struct afu_ring_rx *rx, uint64_t a
 	give_back(r, next, rx->released);
 }
 
+/* The record at hand was found: how much of it is consumed. */
+static void note_partial(const struct afu_ring_rx *rx, struct afu_ring_record *rec)
+{
+	uint64_t partial = atomic_load_explicit(&rx->partial, memory_order_relaxed); /* the lock orders it */
+
+	rec->ahead = size_of(area_of(rec->at));
+	if ((uint32_t)(partial >> 32) == partial_tag(rec->at) && (uint32_t)partial <= rec->length)
+		rec->offset = (uint32_t)partial;
+}
+
 int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_ring_record *rec)
 {
 	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed); /* ours: the lock orders it */
-	uint64_t partial;
 	int kind = look(r, at, rec);
 
 	while (__builtin_expect(kind == KIND_SWITCH, 0)) {
@@ -354,10 +363,22 @@ int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_
 	}
 	if (kind <= 0)
 		return kind;
-	rec->ahead = size_of(area_of(at));
-	partial = atomic_load_explicit(&rx->partial, memory_order_relaxed); /* as head */
-	if ((uint32_t)(partial >> 32) == partial_tag(at) && (uint32_t)partial <= rec->length)
-		rec->offset = (uint32_t)partial;
+	note_partial(rx, rec);
+	return 1;
+}
+
+int afu_ring_ahead(const struct afu_ring *r, const struct afu_ring_rx *rx, struct afu_ring_record *rec)
+{
+	uint64_t at = atomic_load_explicit(&rx->head, memory_order_relaxed); /* the lock orders it */
+	int kind = look(r, at, rec);
+
+	while (kind == KIND_SWITCH) {
+		at = next_area(at);
+		kind = look(r, at, rec);
+	}
+	if (kind <= 0)
+		return kind;
+	note_partial(rx, rec);
 	return 1;
 }
 

@@ -61,11 +61,17 @@
 /* The longest payload of one record, words included. */
 #define AFU_RING_RECORD_MAX ((1u << AFU_RING_HUGE_SHIFT) - 16)
 
-/* The flags of a record, 12 bits; those that the ring does not name are the socket room's. */
+/* The flags of a record, 12 bits.  The first three are the ring's own. */
 enum {
 	AFU_RECORD_WORDS = 3, /* mask: how many words stand before the payload */
 	AFU_RECORD_OOB = 4,   /* one byte, out of band when it was sent */
 	AFU_RECORD_SHELL = 8, /* by the consumer: that byte was taken, the place is left */
+	/* These have a word each, in this order. */
+	AFU_RECORD_TIME = 16,	  /* when it was sent, ns, monotonic */
+	AFU_RECORD_IDENTITY = 32, /* by whom, as the broker knows him */
+	AFU_RECORD_RIGHTS = 64,	  /* descriptors are parked under this number */
+	AFU_RECORD_PEEKED = 128,  /* by the consumer: an empty message that a peek with an offset has shown */
+	AFU_RECORD_UNASKED = 256, /* its time is there for the order only: the receiver had not asked for it */
 };
 
 /* Consumer's cache line. */
@@ -153,6 +159,9 @@ uint64_t afu_ring_used_near(const struct afu_ring *r, struct afu_ring_tx *tx, ui
 
 /* The first record: 1, 0 if there is none, -EPROTO if what stands there is no record. */
 int afu_ring_front(const struct afu_ring *r, struct afu_ring_rx *rx, struct afu_ring_record *rec);
+
+/* The same for somebody who only looks: nothing is consumed, not even what leads to the next area. */
+int afu_ring_ahead(const struct afu_ring *r, const struct afu_ring_rx *rx, struct afu_ring_record *rec);
 
 /* The record behind *rec, likewise; for looking ahead. */
 int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec);

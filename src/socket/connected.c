@@ -34,14 +34,16 @@ int afu_connected_room(void *arg)
 	const struct afu_sock *s = arg;
 
 	return 2 * afu_sock_unsent(s) <= afu_sock_limit(s) || (afu_side_flags(s->own) & AFU_SIDE_WSHUT) ||
-	       afu_sock_error(s);
+	       afu_sock_error(s) || afu_sock_stale(s);
 }
 
 int afu_connected_again(struct afu_sock *s, struct afu_thread *th, int err, const struct afu_patience *p,
 			struct afu_wait *w)
 {
 	if (err == -EBUSY) {
-		err = afu_sock_patient(th, p);
+		err = afu_sock_busy(s, th, p);
+		if (err == AFU_ELSEWHERE)
+			return err;
 	} else if (err == -EFAULT) {
 		afu_relieve(s->own); /* the buffer that the kernel has made is freed again */
 		return afu_refuse(AFU_CAUSE_BAD_POINTER);

@@ -594,7 +594,7 @@ ssize_t afu_dgram_recv(struct afu_sock *s, struct afu_thread *th, struct afu_ite
 		if (n == -EFAULT)
 			return afu_refuse(AFU_CAUSE_BAD_POINTER);
 		if (n == -EBUSY)
-			err = afu_sock_patient(th, p);
+			err = afu_sock_busy(s, th, p);
 		else if (p->nonblocking)
 			err = -EAGAIN;
 		else if (shut & AFU_SIDE_RSHUT)

@@ -128,7 +128,7 @@ static int message_soon(void *arg)
 					  n->produced
 				: afu_ring_ready(&s->in.ring, s->in.rx);
 
-	return there || (afu_side_flags(s->own) & AFU_SIDE_RSHUT) || afu_sock_error(s);
+	return there || (afu_side_flags(s->own) & AFU_SIDE_RSHUT) || afu_sock_error(s) || afu_sock_stale(s);
 }
 
 ssize_t afu_packet_recv(struct afu_sock *s, struct afu_thread *th, struct afu_iter *to, size_t len,
@@ -168,7 +168,9 @@ ssize_t afu_packet_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 		if (n == -EPROTO)
 			return afu_refuse(AFU_CAUSE_PEER_RESET);
 		if (n == -EBUSY) {
-			err = afu_sock_patient(th, p);
+			err = afu_sock_busy(s, th, p);
+			if (err == AFU_ELSEWHERE)
+				return err;
 		} else if (shut & AFU_SIDE_RSHUT) {
 			return 0; /* it was shut before the ring was looked at */
 		} else if (p->nonblocking && !(afu_side_flags(s->own) & AFU_SIDE_RSHUT)) {

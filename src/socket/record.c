@@ -96,6 +96,12 @@ int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p)
 	return sigs != p->sig_seq && (th->sig_norestart || p->timed) ? -EINTR : 0;
 }
 
+int afu_sock_busy(const struct afu_sock *s, const struct afu_thread *th, const struct afu_patience *p)
+{
+	/* the broker holds the lock for good of a socket that has moved, and then says so */
+	return afu_sock_stale(s) ? AFU_ELSEWHERE : afu_sock_patient(th, p);
+}
+
 int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w)
 {
 	int err = afu_wait(th, w);

@@ -132,15 +132,6 @@ struct afu_patience {
 	uint32_t *rounds; /* fruitless ones of the whole call, for afu_wait; NULL: each wait counts its own */
 };
 
-/* The flags of a record that this room gives a meaning; the first three have a word each, in this order. */
-enum {
-	AFU_RECORD_TIME = 16,	  /* when it was sent, ns, monotonic */
-	AFU_RECORD_IDENTITY = 32, /* by whom, as the broker knows him */
-	AFU_RECORD_RIGHTS = 64,	  /* descriptors are parked under this number */
-	AFU_RECORD_PEEKED = 128,  /* by the consumer: an empty message that a peek with an offset has shown */
-	AFU_RECORD_UNASKED = 256, /* its time is there for the order only: the receiver had not asked for it */
-};
-
 struct afu_screen;
 
 /* What goes with the first record of a send. */
@@ -254,6 +245,10 @@ void afu_flow_mend_in(struct afu_sock *s, struct afu_flow *flow);
  * negative errno that ends it.  Outside the critical section.
  */
 int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p);
+/* In place of a result: the call has to begin anew, maybe with a socket of the kernel's. */
+#define AFU_ELSEWHERE (-5000)
+/* The same, and AFU_ELSEWHERE if the view is out of date: the lock may never be given back. */
+int afu_sock_busy(const struct afu_sock *s, const struct afu_thread *th, const struct afu_patience *p);
 
 /*
  * Waits for room or for something to receive.  0: look again.  -EAGAIN, -EINTR without a

@@ -87,7 +87,7 @@ static int data_soon(void *arg)
 	const struct afu_sock *s = arg;
 
 	return afu_ring_ready(&s->in.ring, s->in.rx) || (afu_side_flags(s->own) & AFU_SIDE_RSHUT) ||
-	       afu_sock_error(s);
+	       afu_sock_error(s) || afu_sock_stale(s);
 }
 
 static int oob_inline(const struct afu_sock *s)
@@ -295,7 +295,7 @@ static int more_soon(void *arg)
 	const struct newcomer *n = arg;
 
 	return atomic_load_explicit(&n->s->in.ring.mark->produced, memory_order_acquire) != n->produced ||
-	       (afu_side_flags(n->s->own) & AFU_SIDE_RSHUT) || afu_sock_error(n->s);
+	       (afu_side_flags(n->s->own) & AFU_SIDE_RSHUT) || afu_sock_error(n->s) || afu_sock_stale(n->s);
 }
 
 /*
@@ -359,9 +359,10 @@ static ssize_t recv_oob(struct afu_sock *s, struct afu_thread *th, struct afu_it
 
 	while (afu_sock_lock_rx(s, th) != 0) {
 		const struct afu_patience blocking = {.deadline = AFU_NEVER};
+		int err = afu_sock_busy(s, th, &blocking);
 
-		if (afu_sock_patient(th, &blocking))
-			return afu_refuse(AFU_CAUSE_INTERRUPTED);
+		if (err)
+			return err == AFU_ELSEWHERE ? err : afu_refuse(AFU_CAUSE_INTERRUPTED);
 	}
 	if (oob_inline(s) || !afu_ring_find_oob(&s->in.ring, s->in.rx, &rec)) {
 		ret = afu_refuse(AFU_CAUSE_OOB_EMPTY);
@@ -442,9 +443,11 @@ ssize_t afu_stream_recv(struct afu_sock *s, struct afu_thread *th, struct afu_it
 				atomic_load_explicit(&s->in.ring.mark->produced, memory_order_acquire);
 		n = look(s, th, to, len - done, before + done, m, &any);
 		if (n == -EBUSY) {
-			err = afu_sock_patient(th, p);
+			err = afu_sock_busy(s, th, p);
 			if (!err)
 				continue;
+			if (err == AFU_ELSEWHERE)
+				return cut_short(done, err);
 			return cut_short(done, afu_refuse(err == -EINTR ? AFU_CAUSE_INTERRUPTED
 									: AFU_CAUSE_RECV_EMPTY));
 		}
