@@ -15,7 +15,7 @@ tests="$run socat mandoc spin"
 python=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3.11)
 programs="dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
 	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils
-	xvfb x11-utils weston postgresql nodejs libpython$python-testsuite busybox-static"
+	xvfb x11-utils weston postgresql nodejs libpython$python-testsuite busybox-static musl-tools"
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -39,6 +39,7 @@ present() {
 	gnupg) command -v gpg && command -v gpgconf ;;
 	libpython*-testsuite) for p in python3 /usr/bin/python3; do $p -c 'import test.test_socket' && break; done ;;
 	busybox-static) command -v busybox ;;
+	musl-tools) command -v musl-gcc ;;
 	nodejs) command -v node ;;
 	postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
 	xvfb) command -v Xvfb ;;

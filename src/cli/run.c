@@ -14,6 +14,7 @@
 #include "gate/domain_path.h"
 #include "daemon/server.h"
 #include "library/injection.h"
+#include "library/program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,8 +84,8 @@ static int find_preload(char *path, size_t size)
 	return access(path, R_OK) == 0 ? 0 : -ENOENT;
 }
 
-/* Puts ours first in LD_PRELOAD, once. */
-static int set_preload(void)
+/* Puts ours first in LD_PRELOAD, once; not if the program would not start then. */
+static int set_preload(enum afu_program program)
 {
 	const char *old = getenv("LD_PRELOAD");
 	char path[PATH_MAX], *real, *value;
@@ -92,6 +93,8 @@ static int set_preload(void)
 
 	if (err)
 		return err;
+	if (program == AFU_PROGRAM_OTHER_LIBC)
+		return 0;
 	real = realpath(path, NULL);
 	if (!real)
 		return -errno;
@@ -328,7 +331,7 @@ int afu_cli_run(int argc, char **argv)
 	err = check_program(argv[optind]);
 	if (err)
 		return err;
-	err = set_preload();
+	err = set_preload(afu_program_named(argv[optind]));
 	if (err) {
 		fprintf(stderr, "afunix: libafunix-preload.so is not where it should be: %s\n", strerror(-err));
 		return OWN_FAILURE;

@@ -91,8 +91,37 @@ static int environment_copy(struct environment *e, char *const envp[], ptrdiff_t
 	return 0;
 }
 
+/* Without our own library in LD_PRELOAD: another C library would not start the program. */
+static int environment_without(struct environment *e, char *const envp[], size_t preload)
+{
+	const char *value = envp[preload] + strlen("LD_PRELOAD=");
+	size_t pointers = (count(envp) + 1) * sizeof(char *), n;
+	char **copy, *text;
+
+	e->size = pointers + strlen(envp[preload]) + 1;
+	e->map = AFU_REAL(mmap)(NULL, e->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (e->map == MAP_FAILED)
+		return ENOMEM;
+	copy = e->map;
+	memcpy(copy, envp, pointers);
+	text = (char *)e->map + pointers;
+	copy[preload] = text;
+	text = stpcpy(text, "LD_PRELOAD=");
+	for (; *value; value += n) {
+		value += strspn(value, ": ");
+		n = strcspn(value, ": ");
+		if (!n || memmem(value, n, LIBRARY, strlen(LIBRARY)))
+			continue;
+		if (text[-1] != '=')
+			*text++ = ':';
+		text = mempcpy(text, value, n);
+	}
+	e->envp = copy;
+	return 0;
+}
+
 /* What the new program gets.  0 or an errno; to be ended with environment_end(). */
-static int environment_begin(struct environment *e, char *const envp[])
+static int environment_begin(struct environment *e, char *const envp[], enum afu_program program)
 {
 	const ptrdiff_t have = -2; /* nothing to do about LD_PRELOAD */
 	ptrdiff_t preload;
@@ -102,6 +131,8 @@ static int environment_begin(struct environment *e, char *const envp[])
 	if (!afu_preload_active() || !afu_preload_entry[0])
 		return 0;
 	preload = find(envp, "LD_PRELOAD=");
+	if (program == AFU_PROGRAM_OTHER_LIBC)
+		return preload < 0 ? 0 : environment_without(e, envp, (size_t)preload);
 	if (preload >= 0 && strstr(envp[preload], LIBRARY))
 		preload = have;
 	for (unsigned int h = 0; h < AFU_PRELOAD_HANDED; h++)
@@ -124,11 +155,10 @@ static void environment_end(struct environment *e)
 AFU_INTERPOSE(int, execve, const char *path, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int error = environment_begin(&e, envp);
+	int error = environment_begin(&e, envp, afu_preload_program_at(AT_FDCWD, path, 0));
 
 	if (error)
 		return afu_preload_fail(error);
-	afu_preload_foreign_at(AT_FDCWD, path, 0);
 	AFU_REAL(execve)(path, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -137,11 +167,10 @@ AFU_INTERPOSE(int, execve, const char *path, char *const argv[], char *const env
 AFU_INTERPOSE(int, execvpe, const char *file, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int error = environment_begin(&e, envp);
+	int error = environment_begin(&e, envp, afu_preload_program_named(file, 0));
 
 	if (error)
 		return afu_preload_fail(error);
-	afu_preload_foreign_command(file, 0);
 	AFU_REAL(execvpe)(file, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -150,11 +179,10 @@ AFU_INTERPOSE(int, execvpe, const char *file, char *const argv[], char *const en
 AFU_INTERPOSE(int, execveat, int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
 	struct environment e;
-	int error = environment_begin(&e, envp);
+	int error = environment_begin(&e, envp, afu_preload_program_at(dir, path, flags));
 
 	if (error)
 		return afu_preload_fail(error);
-	afu_preload_foreign_at(dir, path, flags);
 	AFU_REAL(execveat)(dir, path, argv, e.envp, flags);
 	environment_end(&e);
 	return -1;
@@ -163,11 +191,10 @@ AFU_INTERPOSE(int, execveat, int dir, const char *path, char *const argv[], char
 AFU_INTERPOSE(int, fexecve, int fd, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int error = environment_begin(&e, envp);
+	int error = environment_begin(&e, envp, afu_preload_program_at(fd, "", AT_EMPTY_PATH));
 
 	if (error)
 		return afu_preload_fail(error);
-	afu_preload_foreign_at(fd, "", AT_EMPTY_PATH);
 	AFU_REAL(fexecve)(fd, argv, e.envp);
 	environment_end(&e);
 	return -1;
@@ -245,11 +272,10 @@ AFU_INTERPOSE(int, posix_spawn, pid_t *pid, const char *path, const posix_spawn_
 	      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int r = environment_begin(&e, envp);
+	int r = environment_begin(&e, envp, afu_preload_program_spawned(path));
 
 	if (r)
 		return r;
-	afu_preload_foreign_spawned(path);
 	r = AFU_REAL(posix_spawn)(pid, path, actions, attr, argv, e.envp);
 	environment_end(&e);
 	return r;
@@ -259,11 +285,10 @@ AFU_INTERPOSE(int, posix_spawnp, pid_t *pid, const char *file, const posix_spawn
 	      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int r = environment_begin(&e, envp);
+	int r = environment_begin(&e, envp, afu_preload_program_named(file, 1));
 
 	if (r)
 		return r;
-	afu_preload_foreign_command(file, 1);
 	r = AFU_REAL(posix_spawnp)(pid, file, actions, attr, argv, e.envp);
 	environment_end(&e);
 	return r;
@@ -274,11 +299,10 @@ AFU_INTERPOSE(int, pidfd_spawn, int *pidfd, const char *path, const posix_spawn_
 	      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int r = environment_begin(&e, envp);
+	int r = environment_begin(&e, envp, afu_preload_program_spawned(path));
 
 	if (r)
 		return r;
-	afu_preload_foreign_spawned(path);
 	r = AFU_REAL(pidfd_spawn)(pidfd, path, actions, attr, argv, e.envp);
 	if (r == 0)
 		afu_preload_fresh(*pidfd);
@@ -290,11 +314,10 @@ AFU_INTERPOSE(int, pidfd_spawnp, int *pidfd, const char *file, const posix_spawn
 	      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	struct environment e;
-	int r = environment_begin(&e, envp);
+	int r = environment_begin(&e, envp, afu_preload_program_named(file, 1));
 
 	if (r)
 		return r;
-	afu_preload_foreign_command(file, 1);
 	r = AFU_REAL(pidfd_spawnp)(pidfd, file, actions, attr, argv, e.envp);
 	if (r == 0)
 		afu_preload_fresh(*pidfd);

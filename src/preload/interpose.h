@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include <afunix/afunix.h>
+#include "library/program.h"
 #include "library/table.h"
 #include "preload/real.h"
 
@@ -98,11 +99,10 @@ int afu_preload_path_socket(const char *path);
 /*
  * A program is about to be executed, by its path, or as a command that is looked for in PATH: if it can't be
  * preloaded, the sockets that it inherits become the kernel's.  spawned: in a child, with its file actions.
- * Keep errno.
  */
-void afu_preload_foreign_at(int dir, const char *path, int flags);
-void afu_preload_foreign_command(const char *file, int spawned);
-void afu_preload_foreign_spawned(const char *path);
+enum afu_program afu_preload_program_at(int dir, const char *path, int flags);
+enum afu_program afu_preload_program_named(const char *file, int spawned);
+enum afu_program afu_preload_program_spawned(const char *path);
 
 /* A standard stream whose descriptor is a socket at start gets one of our streams. */
 void afu_preload_standard_streams(void);

@@ -300,6 +300,49 @@ print(ours.recv(100))
     equal(same(text, kind), ['0', "b'a line\\n'"])
 
 
+# As Go's programs: linked dynamically, with a note, and system calls of their own.
+OWN_CALLS = r'''
+__asm__(".pushsection .note.go.buildid, \"a\", @note\n.long 4, 4, 4\n.ascii \"Go\\0\\0id..\"\n.popsection");
+static long call(long number, long a, const void *b, long c)
+{
+	long r;
+	__asm__ volatile("syscall" : "=a"(r) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+	return r;
+}
+int main(void)
+{
+	char line[100];
+	long n = call(0, 0, line, sizeof line);
+	return call(1, 1, line, n) != n;
+}
+'''
+
+PLAIN = r'''
+#include <unistd.h>
+int main(void)
+{
+	char line[100];
+	ssize_t n = read(0, line, sizeof line);
+	return write(1, line, n) != n;
+}
+'''
+
+COMPILED = PARENT + '''
+ours.send(b'a line')
+print(subprocess.run(['./program'], stdin=theirs, stdout=theirs).returncode)
+print(ours.recv(100))
+print(subprocess.run(['./program'], input=b'by a pipe', stdout=subprocess.PIPE).stdout)
+'''
+
+
+def compiled(compiler, source):
+    """Programs that are linked dynamically and can't be preloaded all the same."""
+    need(compiler)
+    subprocess.run([compiler, '-x', 'c', '-', '-o', 'program'], input=source.encode(), check=True)
+    equal(same(COMPILED, 'stream'), ['0', "b'a line'", "b'by a pipe'"])
+    equal(run([*prefix('afunix'), './program'], b'to begin with').out, 'to begin with')
+
+
 def outsider():
     """A socket that is sent to a program outside the domain, through a kernel socket, becomes one."""
     with socket.socket(socket.AF_UNIX) as listener:
@@ -345,5 +388,7 @@ main([(f'a static program inherits a {kind} socket', lambda kind=kind: inherits(
      + [('a server hands its connection to a static program', lambda: busybox(PREFORKED, 'stream'))]
      + [(f'a {kind} socket for a program that gains rights', lambda kind=kind: gains_rights(kind))
         for kind in ('stream', 'seqpacket')]
-     + [('a socket is sent to a program outside', outsider)]
+     + [('a program that makes its own system calls', lambda: compiled('gcc', OWN_CALLS)),
+        ('a program of another C library', lambda: compiled('musl-gcc', PLAIN)),
+        ('a socket is sent to a program outside', outsider)]
      + on_both('a static program connects', outside))
