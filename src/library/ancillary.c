@@ -133,18 +133,32 @@ void afu_incoming_begin(struct afu_incoming *in, struct afu_sock *s)
 	in->s = s;
 }
 
+/* Of whoever sent what was received; length 0: it has none, or is not known any more. */
+static int sender_name(struct afu_sock *s, uint64_t id, uint8_t name[128], uint32_t *length)
+{
+	struct afu_thread *th = afu_thread();
+	_Atomic uint32_t *pin;
+	struct afu_flow *flow;
+	int err;
+
+	if (s->type != SOCK_DGRAM)
+		return afu_known_name(s, NULL, name, length);
+	pin = afu_flows_pin(th, s);
+	flow = afu_flows_find(afu_sock_flows(s), id);
+	err = flow ? afu_known_name(s, flow, name, length) : 0;
+	afu_flows_unpin(th, s, pin);
+	return err;
+}
+
 int afu_incoming_name(struct afu_incoming *in, struct sockaddr *addr, socklen_t *len)
 {
 	static const socklen_t none;
 	struct afu_sock *s = in->s;
-	struct afu_flow *flow = NULL;
 	uint8_t name[128];
 	uint32_t length = 0;
 	socklen_t room;
 
-	if (s->type == SOCK_DGRAM)
-		flow = in->m.spoke ? afu_flows_find(afu_sock_flows(s), in->m.flow) : NULL;
-	if (in->m.spoke && (flow || s->type != SOCK_DGRAM) && afu_known_name(s, flow, name, &length) < 0)
+	if (in->m.spoke && sender_name(s, in->m.flow, name, &length) < 0)
 		length = 0;
 	if (!length) {
 		/* the buffer is not touched, but the length is looked at */

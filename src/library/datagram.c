@@ -365,13 +365,19 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 		/* once admitted, the kernel has made a buffer, and to free it is an event */
 		if (__builtin_expect(n < 0 && n != AGAIN && c.admitted, 0))
 			afu_relieve(s->own);
-		if (__builtin_expect(n == AGAIN && !used++, 0))
-			afu_view_get(s);
-		afu_view_leave(th);
-		if (n == AGAIN) {
+		if (__builtin_expect(n == AGAIN, 0)) {
+			_Atomic uint32_t *pin;
+
+			if (!used++)
+				afu_view_get(s);
+			pin = afu_flows_pin(th, s);
+			afu_view_leave(th);
 			n = beyond(&c, s, th, flow, why);
 			if (n < 0 && n != AGAIN && c.admitted)
 				afu_relieve(s->own);
+			afu_flows_unpin(th, s, pin);
+		} else {
+			afu_view_leave(th);
 		}
 		if (n == AGAIN) {
 			err = afu_view_reenter(th, s);

@@ -7,6 +7,7 @@
 #include "library/domain.h"
 #include "library/known.h"
 #include "library/parking.h"
+#include "library/view.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -189,30 +190,85 @@ static void carry_over(struct afu_flow **gone, const struct afu_flows *old, stru
 }
 
 /* Nobody can be looking at them any more. */
-static void free_retired(struct afu_sock *s)
+static void free_retired(struct afu_sock *s, unsigned int which)
 {
-	while (s->old_flows) {
-		struct afu_flows *f = s->old_flows;
+	while (s->old_flows[which]) {
+		struct afu_flows *f = s->old_flows[which];
 
-		s->old_flows = f->next;
+		s->old_flows[which] = f->next;
 		afu_sys_munmap(f, f->size);
 	}
-	while (s->old_flow) {
-		struct afu_flow *flow = s->old_flow;
+	while (s->old_flow[which]) {
+		struct afu_flow *flow = s->old_flow[which];
 
-		s->old_flow = flow->next;
+		s->old_flow[which] = flow->next;
 		discard(flow);
 	}
 }
 
-void afu_flows_reclaim(struct afu_sock *s)
+/* Whether anything is retired; a hint for who does not hold the lock. */
+static int has_retired(const struct afu_sock *s)
 {
-	if ((!s->old_flows && !s->old_flow) || atomic_load(&s->uses) > 1)
+	return s->old_flows[0] || s->old_flows[1] || s->old_flow[0] || s->old_flow[1];
+}
+
+/*
+ * Goes on to the next era, if nobody is left of the one before the present: who looks at what was retired
+ * in that one had his pin in it, or earlier.  Twice, if there are no pins at all.
+ */
+static void reclaim(struct afu_sock *s)
+{
+	for (int round = 0; round < 2 && has_retired(s); round++) {
+		unsigned int before = (atomic_load(&s->era) + 1) & 1;
+
+		if (atomic_load(&s->pins[before]))
+			return;
+		/* those who are in the middle of a call, or of taking a pin */
+		if (!round) {
+			afu_thread_quiesce(s);
+			if (atomic_load(&s->pins[before]))
+				return;
+		}
+		free_retired(s, before);
+		atomic_fetch_add(&s->era, 1);
+	}
+}
+
+/* The call never came back: only its pin is given back. */
+static void drop_pin(void *pin)
+{
+	atomic_fetch_sub((_Atomic uint32_t *)pin, 1);
+}
+
+_Atomic uint32_t *afu_flows_pin(struct afu_thread *th, struct afu_sock *s)
+{
+	const void *before = atomic_load_explicit(&th->hazard, memory_order_relaxed); /* its own */
+	_Atomic uint32_t *pin;
+
+	afu_thread_enter(th);
+	atomic_store_explicit(&th->hazard, s, memory_order_relaxed); /* the other half: afu_thread_quiesce() */
+	atomic_signal_fence(memory_order_seq_cst);
+	pin = &s->pins[atomic_load(&s->era) & 1];
+	atomic_fetch_add(pin, 1);
+	afu_hold(th, drop_pin, (void *)(uintptr_t)pin);
+	atomic_store_explicit(&th->hazard, before, memory_order_release);
+	/* release: pairs with acquire in afu_thread_quiesce() */
+	afu_thread_leave(th);
+	return pin;
+}
+
+void afu_flows_unpin(struct afu_thread *th, struct afu_sock *s, _Atomic uint32_t *pin)
+{
+	if (!afu_unhold(th, (const void *)(uintptr_t)pin))
 		return;
-	afu_thread_quiesce(s);
-	if (atomic_load(&s->uses) > 1)
+	if (atomic_fetch_sub(pin, 1) != 1 || !has_retired(s))
 		return;
-	free_retired(s);
+	afu_thread_enter(th);
+	if (afu_plock_try(&afu_view_renewing)) {
+		reclaim(s);
+		afu_plock_release(&afu_view_renewing);
+	}
+	afu_thread_leave(th);
 }
 
 /* A set that was never published: what is not the old one's goes with it. */
@@ -253,6 +309,7 @@ int afu_flows_renew(struct afu_sock *s)
 			 *f; /* the lock orders it */
 	struct afu_flow *gone = NULL, **last = &gone;
 	int err = list(s, old ? old->newest : 0), all;
+	unsigned int now;
 
 	all = !err && old && listed.removals == old->removals;
 	if (!err && old && !all)
@@ -274,15 +331,16 @@ int afu_flows_renew(struct afu_sock *s)
 		return err;
 	}
 	atomic_store_explicit(&s->flows, f, memory_order_release); /* pairs with afu_sock_flows() */
+	now = atomic_load(&s->era) & 1;
 	if (old) {
-		old->next = s->old_flows;
-		s->old_flows = old;
+		old->next = s->old_flows[now];
+		s->old_flows[now] = old;
 	}
 	while (*last)
 		last = &(*last)->next;
-	*last = s->old_flow;
-	s->old_flow = gone;
-	afu_flows_reclaim(s);
+	*last = s->old_flow[now];
+	s->old_flow[now] = gone;
+	reclaim(s);
 	return 0;
 }
 
@@ -300,7 +358,8 @@ void afu_flows_free(struct afu_sock *s)
 		afu_sys_munmap(f, f->size);
 	}
 	atomic_store(&s->flows, NULL);
-	free_retired(s);
+	free_retired(s, 0);
+	free_retired(s, 1);
 }
 
 void afu_flows_forked(void)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "library/address.h"
 #include "library/domain.h"
+#include "library/flows.h"
 #include "library/epoll.h"
 #include "library/speaker.h"
 #include "library/holder.h"
@@ -656,11 +657,15 @@ static int do_connect(int fd, const struct sockaddr *addr, socklen_t len)
 		return err;
 	th->sig_norestart = 0;
 	if (s->type == SOCK_DGRAM) {
+		_Atomic uint32_t *pin;
+
 		afu_view_get(s);
+		pin = afu_flows_pin(th, s);
 		afu_view_leave(th);
 		err = connect_datagrams(s, th, addr, len, &name);
 		if (!err)
 			afu_epoll_rearm(s);
+		afu_flows_unpin(th, s, pin);
 		afu_view_put(s);
 		return err;
 	}

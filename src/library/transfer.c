@@ -10,6 +10,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "library/domain.h"
+#include "library/flows.h"
 #include "library/screen.h"
 #include "library/speaker.h"
 #include "library/view.h"
@@ -333,9 +334,13 @@ static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th,
 	afu_view_get(s);
 	p.nonblocking = 0;
 	do {
+		_Atomic uint32_t *pin = s->type == SOCK_DGRAM ? afu_flows_pin(th, s) : NULL;
+
 		afu_view_leave(th);
 		it = afu_transfer_at(t, 0);
 		n = receive(s, th, &it, t->length, m, &p);
+		if (pin)
+			afu_flows_unpin(th, s, pin);
 		/* somebody new sends: the socket is looked at afresh */
 		err = n == -ESTALE ? afu_view_reenter(th, s) : 0;
 	} while (n == -ESTALE && !err);

@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 
 static struct afu_pool pool = { .size = sizeof(struct afu_sock) };
-static struct afu_plock renewing;
+struct afu_plock afu_view_renewing;
 
 struct afu_sock *afu_view_new(uint64_t id, int type)
 {
@@ -151,7 +151,7 @@ int afu_view_renew(struct afu_sock *s)
 	unsigned int n = 0;
 
 	afu_thread_enter(th);
-	afu_plock_acquire(&renewing);
+	afu_plock_acquire(&afu_view_renewing);
 	if (s->state == AFU_MOVED) {
 		err = AFU_ELSEWHERE;
 	} else if (afu_sock_stale(s)) {
@@ -178,7 +178,7 @@ int afu_view_renew(struct afu_sock *s)
 		if (!err)
 			s->version = version;
 	}
-	afu_plock_release(&renewing);
+	afu_plock_release(&afu_view_renewing);
 	afu_thread_leave(th);
 	return err;
 }
@@ -197,14 +197,14 @@ int afu_view_connected(struct afu_sock *s, int channel)
 	int err = 0;
 
 	afu_thread_enter(th);
-	afu_plock_acquire(&renewing);
+	afu_plock_acquire(&afu_view_renewing);
 	if (afu_sock_stale(s) && s->ep) {
 		err = afu_view_map(s, -1, channel, AFU_CONNECTED, 0);
 		/* connected is for life: the version that stands there now is this state's */
 		if (!err)
 			s->version = atomic_load(&s->ep->version);
 	}
-	afu_plock_release(&renewing);
+	afu_plock_release(&afu_view_renewing);
 	afu_thread_leave(th);
 	return err;
 }
@@ -278,19 +278,6 @@ static void end(struct afu_sock *s, int fd)
 	}
 }
 
-/* A call that slept kept retired flows mapped; it is the last one. */
-static void give_back_flows(struct afu_sock *s)
-{
-	struct afu_thread *th = afu_thread();
-
-	afu_thread_enter(th);
-	if (afu_plock_try(&renewing)) {
-		afu_flows_reclaim(s);
-		afu_plock_release(&renewing);
-	}
-	afu_thread_leave(th);
-}
-
 void afu_view_put(struct afu_sock *s)
 {
 	if (afu_unhold(&afu_thread_self, s))
@@ -302,8 +289,6 @@ void afu_view_release(void *object)
 	struct afu_sock *s = object;
 	int last;
 
-	if (__builtin_expect(s->old_flows != NULL, 0) && atomic_load(&s->uses) == 1)
-		give_back_flows(s);
 	if (atomic_fetch_sub(&s->uses, 1) != 1)
 		return;
 	afu_table_lock();
@@ -503,7 +488,7 @@ int afu_view_recognise(int fd)
 
 void afu_view_forked(void)
 {
-	pool.lock = renewing = (struct afu_plock){ 0 };
+	pool.lock = afu_view_renewing = (struct afu_plock){ 0 };
 	afu_async_forked();
 	afu_flows_forked();
 	afu_known_forked();
@@ -519,8 +504,11 @@ void afu_view_forked(void)
 		s->ep = NULL;
 		s->ch = s->retired = NULL;
 		s->flows = NULL;
-		s->old_flows = NULL;
-		s->old_flow = NULL;
+		for (int i = 0; i < 2; i++) {
+			s->old_flows[i] = NULL;
+			s->old_flow[i] = NULL;
+			atomic_store(&s->pins[i], 0);
+		}
 		s->in.parking = s->out.parking = 0;
 		s->speaker.identity = 0;
 		s->peer_name.valid = 0; /* another thread may have been writing it */

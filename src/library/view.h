@@ -8,6 +8,7 @@
 #define AFU_LIBRARY_VIEW_H
 
 #include "base/hold.h"
+#include "base/lock.h"
 #include "library/table.h"
 
 /*
@@ -34,6 +35,9 @@ static inline void afu_view_get(struct afu_sock *s)
 	afu_hold(&afu_thread_self, afu_view_release, s);
 }
 void afu_view_put(struct afu_sock *s);
+
+/* Held while a view is renewed: state, channel, flows. */
+extern struct afu_plock afu_view_renewing;
 
 /* A new view for a token of this process; the caller enters it into the table.  NULL: no memory. */
 struct afu_sock *afu_view_new(uint64_t id, int type);

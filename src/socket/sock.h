@@ -94,8 +94,14 @@ struct afu_sock {
 	struct afu_way_in in;
 	struct afu_way_out out;
 	struct afu_flows *_Atomic flows; /* SOCK_DGRAM only */
-	struct afu_flows *old_flows;	 /* retired: until nobody can be looking */
-	struct afu_flow *old_flow;
+	/*
+	 * What is retired goes by eras: a call that looks at flows while it sleeps has a pin of its era, and
+	 * what was retired in an era goes when those of that one and of all before are over.
+	 */
+	_Atomic uint32_t era; /* even and odd ones take turns; changed under the lock of renewing views */
+	_Atomic uint32_t pins[2];
+	struct afu_flows *old_flows[2];
+	struct afu_flow *old_flow[2];
 	uint32_t numbers;      /* descriptors of this process; under the table's lock */
 	_Atomic uint32_t uses; /* calls that sleep, epoll entries: the view stays */
 	int fd;		       /* one of the numbers, or a hidden duplicate while only uses are left */

@@ -5,8 +5,9 @@
 import os
 import re
 import shlex
+import sys
 
-from lib import check, equal, main, need, on_both, peer, shell
+from lib import check, equal, main, need, on_both, peer, prefix, run, shell
 
 # A server that says "ready" is in a process substitution; what else it prints is printed last.
 SERVED = '''
@@ -121,6 +122,43 @@ def asynchronous(side):
     equal((result.status, result.out), (0, 'True\n'), result)
 
 
+# Each message comes from a socket of its own, and several threads are always asleep in recvfrom().
+MANY = '''
+import os, socket, threading
+receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+receiver.bind('s')
+got = []
+def work():
+    while (message := receiver.recvfrom(100)[0]) != b'end':
+        got.append(message)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+def send(text):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(text, 's')
+def memory():
+    return len(open('/proc/self/maps').readlines())
+for i in range(100):
+    send(b'%d' % i)
+before = memory()
+for i in range(100, 1000):
+    send(b'%d' % i)
+print(memory() - before < 300)
+for thread in threads:
+    send(b'end')
+for thread in threads:
+    thread.join()
+print(sorted(map(int, got)) == list(range(1000)))
+'''
+
+
+def many_senders(side):
+    """What a receiver keeps of senders that are gone is bounded, also if it is never idle."""
+    result = run([*prefix(side), sys.executable, '-Bc', MANY], timeout=60)
+    equal((result.status, result.out), (0, 'True\nTrue\n'), result)
+
+
 RETRY = 'retry=200,interval=0.02'
 
 main(on_both('logger and the logging module, to a collector with SO_PASSCRED', log)
@@ -134,4 +172,5 @@ main(on_both('logger and the logging module, to a collector with SO_PASSCRED', l
      + on_both('socat SOCKET-LISTEN, a raw address', packets, 'SOCKET-LISTEN:1:0:x7300,type=5,fork',
                f'SOCKET-CONNECT:1:0:x7300,type=5,{RETRY}')
      + on_both('socketserver with datagrams and threads', server_of_python)
-     + on_both('asyncio with 300 datagrams', asynchronous))
+     + on_both('asyncio with 300 datagrams', asynchronous)
+     + on_both('four threads receive from a thousand sockets', many_senders))
