@@ -17,8 +17,10 @@
 
 #define PAGE_BYTES (AFU_WAITERS * sizeof(struct afu_waiter_word))
 #define DIRECTORY 256
-/* So many bells are known before it is asked which are still read. */
-#define SWEEP_MIN 64
+/* So many bells are known before it is asked which are still read; in a program that closes no socket. */
+#define SWEEP_MIN 8
+/* So many are asked about for each socket that is closed: more than one, or they would not get fewer. */
+#define TIDY 2
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
 #endif
@@ -51,11 +53,12 @@ static struct {
 
 static struct {
 	struct afu_plock lock;
-	struct bell *bells;
+	struct bell *bells, **end;
 	struct page *pages;
 	struct bell *_Atomic recent[DIRECTORY];
-	unsigned int count, sweep_at;
-} others;
+	_Atomic unsigned int count;
+	unsigned int sweep_at;
+} others = { .end = &others.bells };
 
 static struct afu_pool bell_pool = { .size = sizeof(struct bell) };
 static struct afu_pool page_pool = { .size = sizeof(struct page) };
@@ -97,6 +100,7 @@ void afu_waiters_forked(void)
 	own.used = 0;
 	own.free = NULL;
 	others.bells = NULL;
+	others.end = &others.bells;
 	others.pages = NULL;
 	others.count = 0;
 	for (unsigned int i = 0; i < DIRECTORY; i++)
@@ -274,11 +278,20 @@ struct waste {
 	struct page *pages;
 };
 
+static void append_locked(struct bell *b)
+{
+	b->next = NULL;
+	*others.end = b;
+	others.end = &b->next;
+}
+
 static void discard_locked(struct bell **at, struct waste *waste)
 {
 	struct bell *b = *at;
 
 	*at = b->next;
+	if (!*at)
+		others.end = at;
 	others.count--;
 	for (unsigned int i = 0; i < DIRECTORY; i++) {
 		if (atomic_load(&others.recent[i]) == b)
@@ -328,6 +341,31 @@ static void sweep_locked(struct waste *waste)
 	others.sweep_at = 2 * others.count + SWEEP_MIN;
 }
 
+/* The first bells of the directory become its last, but for those that nobody reads any more. */
+static void tidy_locked(struct waste *waste)
+{
+	struct pollfd p[TIDY];
+	struct timespec none = { 0, 0 };
+	unsigned int n = 0, gone = 0;
+
+	for (const struct bell *b = others.bells; b && n < TIDY; b = b->next)
+		p[n++] = (struct pollfd){ .fd = b->fd };
+	afu_sys(SYS_ppoll, p, n, &none, 0, 0);
+	for (unsigned int i = 0; i < n; i++) {
+		struct bell *b = others.bells;
+
+		if (p[i].revents & (POLLERR | POLLNVAL)) {
+			discard_locked(&others.bells, waste);
+			gone++;
+		} else if (b->next) {
+			others.bells = b->next;
+			append_locked(b);
+		}
+	}
+	if (gone)
+		discard_pages_locked(waste);
+}
+
 /* After the lock: nobody may look at a page any more when it goes. */
 static void give_back(struct waste *waste)
 {
@@ -366,6 +404,23 @@ void afu_waiters_forget(uint32_t process)
 	give_back(&waste);
 }
 
+void afu_waiters_tidy(void)
+{
+	struct waste waste = { NULL, NULL };
+	struct afu_thread *th;
+
+	/* relaxed: a bell that comes just now is asked about at the next close */
+	if (!atomic_load_explicit(&others.count, memory_order_relaxed))
+		return;
+	th = afu_thread();
+	afu_thread_enter(th);
+	afu_plock_acquire(&others.lock);
+	tidy_locked(&waste);
+	afu_plock_release(&others.lock);
+	give_back(&waste);
+	afu_thread_leave(th);
+}
+
 /* -ESRCH: there is no such waiter; -EAGAIN: its bell can't be had now. */
 static int fetch_locked(uint64_t id, struct bell **to, struct waste *waste)
 {
@@ -400,8 +455,7 @@ static int fetch_locked(uint64_t id, struct bell **to, struct waste *waste)
 			afu_pool_put(&bell_pool, b);
 		return -EAGAIN;
 	}
-	b->next = others.bells;
-	others.bells = b;
+	append_locked(b);
 	others.count++;
 	*to = b;
 	return 0;

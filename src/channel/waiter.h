@@ -98,6 +98,12 @@ int afu_waiter_notify(uint64_t id, uint32_t events);
 /* A process is gone: what is known of its bells goes too.  For the broker. */
 void afu_waiters_forget(uint32_t process);
 
+/*
+ * A socket was closed here, so a peer may have ended: asks for some of the bells that are known whether
+ * their processes still are.  What was left of 100 clients is given back within the next 50 closes.
+ */
+void afu_waiters_tidy(void);
+
 /* Rings every waiter of this process that is asleep. */
 void afu_waiters_ring_all(void);
 

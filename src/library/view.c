@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "channel/waiter.h"
 #include "library/async.h"
 #include "library/domain.h"
 #include "library/epoll.h"
@@ -276,6 +277,7 @@ static void end(struct afu_sock *s, int fd)
 		afu_sys_close(fd);
 		afu_view_sync();
 	}
+	afu_waiters_tidy();
 }
 
 void afu_view_put(struct afu_sock *s)
