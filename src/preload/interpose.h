@@ -104,6 +104,11 @@ enum afu_program afu_preload_program_at(int dir, const char *path, int flags);
 enum afu_program afu_preload_program_named(const char *file, int spawned);
 enum afu_program afu_preload_program_spawned(const char *path);
 
+/* The caller is about to confine itself, by seccomp(2) or by a limit: its connections move to the kernel first. */
+void afu_preload_filtered(unsigned int operation);
+struct rlimit;
+void afu_preload_limited(int resource, const struct rlimit *limit);
+
 /* A standard stream whose descriptor is a socket at start gets one of our streams. */
 void afu_preload_standard_streams(void);
 

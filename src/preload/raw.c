@@ -22,6 +22,8 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -330,6 +332,17 @@ static long processes(long number, const struct words *a, int *handled)
 	case SYS_setresuid:
 	case SYS_setresgid:
 		return changed_ids(real(number, a));
+	case SYS_prctl:
+		return prctl(integer(a, 0), a->w[1], a->w[2], a->w[3], a->w[4]);
+	case SYS_seccomp:
+		afu_preload_filtered(natural(a, 0));
+		break;
+#ifdef SYS_setrlimit
+	case SYS_setrlimit:
+		return setrlimit(integer(a, 0), pointer(a, 1));
+#endif
+	case SYS_prlimit64:
+		return prlimit(integer(a, 0), integer(a, 1), pointer(a, 2), pointer(a, 3));
 	case SYS_io_uring_setup:
 		return afu_preload_fail(ENOSYS);
 	default:

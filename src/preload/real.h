@@ -164,6 +164,9 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(int, setresuid, uid_t, uid_t, uid_t)                                                               \
 	X(int, setresgid, gid_t, gid_t, gid_t)                                                               \
 	X(int, setns, int, int)                                                                              \
+	X(int, prctl, int, ...)                                                                              \
+	X(int, setrlimit, __rlimit_resource_t, const struct rlimit *)                                        \
+	X(int, prlimit, pid_t, __rlimit_resource_t, const struct rlimit *, struct rlimit *)                  \
 	X(int, daemon, int, int)                                                                             \
 	X(pid_t, forkpty, int *, char *, const struct termios *, const struct winsize *)                     \
 	X(int, login_tty, int)                                                                               \
