@@ -76,7 +76,7 @@ pid_t afunix_fork(void)
 	return real_fork ? real_fork() : fork();
 }
 
-void afu_library_reaped(void)
+static void sync_broker(void)
 {
 	struct afu_request req = { .op = AFU_OP_SYNC };
 	struct afu_reply reply;
@@ -86,4 +86,14 @@ void afu_library_reaped(void)
 	if (afu_domain_started())
 		afu_domain_call(&req, NULL, 0, &reply, got, &n);
 	errno = saved;
+}
+
+void afu_library_reaped(void)
+{
+	sync_broker();
+}
+
+void afu_library_attach(void)
+{
+	sync_broker();
 }

@@ -84,6 +84,9 @@ void afu_library_message(struct msghdr *msg);
 /* A child was reaped: its sockets are closed when this returns.  Keeps errno. */
 void afu_library_reaped(void);
 
+/* The way to the broker may be cut off next, so the process attaches now if it has not; errno stays as it is. */
+void afu_library_attach(void);
+
 /* For the library's own files. */
 int afu_table_start(void);
 void afu_table_set(int fd, uintptr_t entry);

@@ -79,11 +79,22 @@ AFU_INTERPOSE(int, clone, int (*function)(void *), void *stack, int flags, void 
 	return pid;
 }
 
-/* What was told of others was in the numbers of the namespaces that are left. */
+/* A lasting domain's control socket stands at a path. */
+AFU_INTERPOSE(int, chroot, const char *path)
+{
+	if (afu_preload_active())
+		afu_library_attach();
+	return AFU_REAL(chroot)(path);
+}
+
+/* What was told of others was in the numbers of the namespaces that are left; so is the way to the broker. */
 AFU_INTERPOSE(int, unshare, int flags)
 {
-	int r = AFU_REAL(unshare)(flags);
+	int r;
 
+	if ((flags & (CLONE_NEWNET | CLONE_NEWNS)) && afu_preload_active())
+		afu_library_attach();
+	r = AFU_REAL(unshare)(flags);
 	if (r == 0 && afu_preload_active())
 		afu_speaker_renumbered();
 	return r;
@@ -91,8 +102,11 @@ AFU_INTERPOSE(int, unshare, int flags)
 
 AFU_INTERPOSE(int, setns, int fd, int type)
 {
-	int r = AFU_REAL(setns)(fd, type);
+	int r;
 
+	if (afu_preload_active())
+		afu_library_attach();
+	r = AFU_REAL(setns)(fd, type);
 	if (r == 0 && afu_preload_active())
 		afu_speaker_renumbered();
 	return r;

@@ -313,6 +313,8 @@ static long processes(long number, const struct words *a, int *handled)
 		if ((a->w[0] & ~0xffL) == 0 && !a->w[1])
 			return fork();
 		break;
+	case SYS_chroot:
+		return chroot(pointer(a, 0));
 	case SYS_unshare:
 		return unshare(integer(a, 0));
 	case SYS_setns:

@@ -156,6 +156,7 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(pid_t, vfork, void)                                                                                \
 	X(pid_t, _Fork, void)                                                                                \
 	X(int, clone, int (*)(void *), void *, int, void *, ...)                                             \
+	X(int, chroot, const char *)                                                                         \
 	X(int, unshare, int)                                                                                 \
 	X(int, setuid, uid_t)                                                                                \
 	X(int, setgid, gid_t)                                                                                \

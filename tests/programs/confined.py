@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: The afunix authors
-"""Processes that confine themselves, by seccomp(2) or a limit of descriptors, go on with the sockets that they have.
+"""Processes that confine themselves, by seccomp(2), a limit of descriptors, or another root, go on with the sockets that they have.
 
 sshd does both, in the child that talks to the network before anybody has logged in.
 """
 
 import os
+import subprocess
 import sys
+import time
 
-from lib import Skip, equal, main, need, on_both, prefix, run
+from lib import Skip, check, environment, equal, main, need, on_both, prefix, run
 
 SCRIPT = '''
 import ctypes, os, resource, select, socket, struct, sys, threading
@@ -97,6 +99,29 @@ ours.send(b'words')
 print(ours.recv(100), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 '''
 
+# The child comes to its first socket where no path and no name leads to the broker any more.
+ELSEWHERE = SCRIPT + '''
+ours, theirs = pair()
+ours.settimeout(10)
+child = os.fork()
+if child == 0:
+    if sys.argv[2] == 'root':
+        os.mkdir('root')
+        os.chroot('root')
+        os.chdir('/')
+        os.setuid(65534)
+    elif libc.unshare(0x40000000) < 0:      # CLONE_NEWNET
+        os._exit(99)
+    theirs.send(theirs.recv(100).upper())
+    one, other = pair()
+    one.send(b'new ones too')
+    theirs.send(other.recv(100))
+    os._exit(7)
+theirs.close()
+ours.send(b'words')
+print(ours.recv(100), ours.recv(100), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+'''
+
 SSH = '''
 mkdir -p /run/sshd
 ssh-keygen -q -t ed25519 -N '' -f host; ssh-keygen -q -t ed25519 -N '' -f id
@@ -135,6 +160,33 @@ def polls(side, kind):
     script(side, POLLS, "b'WORDS' 7\n", kind)
 
 
+def elsewhere(side, where):
+    """In a private domain, then in a lasting one."""
+    if os.getuid() != 0:
+        raise Skip('only root may change its root or its network')
+    if where == 'net' and run(['unshare', '--net', 'true']).status:
+        raise Skip('no network namespaces here')
+    script(side, ELSEWHERE, "b'WORDS' b'new ones too' 7\n", 'seqpacket', where)
+    if side == 'afunix' and 'AFUNIXD' in os.environ:
+        os.rename('root', 'old') if where == 'root' else None
+        lasting(where)
+
+
+def lasting(where):
+    env = environment(AFUNIX_RUNTIME_DIR=os.path.abspath('runtime'))
+    os.mkdir('runtime')
+    daemon = subprocess.Popen([os.environ['AFUNIXD'], 'confined'], env=env)
+    try:
+        while not os.path.exists('runtime/confined'):
+            check(daemon.poll() is None, 'afunixd ended')
+            time.sleep(.01)
+        result = run([*prefix('afunix', '--domain', 'confined'), sys.executable, '-B', 'script.py', 'seqpacket', where], env=env)
+        equal((result.status, result.out), (0, "b'WORDS' b'new ones too' 7\n"), result)
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
 def sshd(side):
     need('sshd', 'ssh', 'ssh-keygen')
     if os.getuid() != 0:
@@ -152,6 +204,8 @@ def cases():
         yield from on_both(f'{kind}: a limited child polls', polls, kind)
     for kind in ('stream', 'seqpacket'):
         yield from on_both(f'{kind}: an accepted connection', child, kind, 'both', 'accepted')
+    yield from on_both('a child in another root', elsewhere, 'root')
+    yield from on_both('a child in another network', elsewhere, 'net')
     yield from on_both('sshd with a multiplexing client', sshd)
 
 
