@@ -34,9 +34,11 @@ static void leave_all(void)
 	errno = saved;
 }
 
-void afu_preload_filtered(unsigned int operation)
+/* libseccomp tries out what the kernel knows, with arguments that are refused: that filters nothing. */
+void afu_preload_filtered(unsigned int operation, unsigned int flags, const void *program)
 {
-	if (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER)
+	if ((operation == SECCOMP_SET_MODE_STRICT && !flags && !program) ||
+	    (operation == SECCOMP_SET_MODE_FILTER && program))
 		leave_all();
 }
 
@@ -58,7 +60,7 @@ AFU_INTERPOSE(int, prctl, int option, ...)
 	for (int i = 0; i < 4; i++)
 		a[i] = va_arg(ap, unsigned long);
 	va_end(ap);
-	if (option == PR_SET_SECCOMP)
+	if (option == PR_SET_SECCOMP && (a[0] != SECCOMP_MODE_FILTER || a[1]))
 		leave_all();
 	return AFU_REAL(prctl)(option, a[0], a[1], a[2], a[3]);
 }

@@ -105,7 +105,7 @@ enum afu_program afu_preload_program_named(const char *file, int spawned);
 enum afu_program afu_preload_program_spawned(const char *path);
 
 /* The caller is about to confine itself, by seccomp(2) or by a limit: its connections move to the kernel first. */
-void afu_preload_filtered(unsigned int operation);
+void afu_preload_filtered(unsigned int operation, unsigned int flags, const void *program);
 struct rlimit;
 void afu_preload_limited(int resource, const struct rlimit *limit);
 

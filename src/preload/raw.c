@@ -337,7 +337,7 @@ static long processes(long number, const struct words *a, int *handled)
 	case SYS_prctl:
 		return prctl(integer(a, 0), a->w[1], a->w[2], a->w[3], a->w[4]);
 	case SYS_seccomp:
-		afu_preload_filtered(natural(a, 0));
+		afu_preload_filtered(natural(a, 0), natural(a, 1), pointer(a, 2));
 		break;
 #ifdef SYS_setrlimit
 	case SYS_setrlimit:

@@ -99,6 +99,13 @@ ours.send(b'words')
 print(ours.recv(100), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 '''
 
+# What libseccomp asks the kernel before it makes a filter, which filters nothing.
+ASKS = SCRIPT + '''
+ours, theirs = pair()
+assert libc.syscall(SECCOMP, 1, 1, 0) == -1 and libc.syscall(SECCOMP, 0, 1, 0) == -1 and libc.prctl(22, 2, 0, 0, 0) == -1
+print('memfd' in os.popen(f"readlink /proc/{os.getpid()}/fd/{theirs.fileno()}").read())
+'''
+
 # The child comes to its first socket where no path and no name leads to the broker any more.
 ELSEWHERE = SCRIPT + '''
 ours, theirs = pair()
@@ -156,6 +163,11 @@ def child(side, kind, how, origin):
     script(side, CHILD, "b'BEFORE'\nb'after it was'\n7\n" + ('' if kind == 'dgram' else "b''\n"), kind, how, origin)
 
 
+def asks():
+    """The sockets are still ours."""
+    script('afunix', ASKS, 'True\n', 'stream')
+
+
 def polls(side, kind):
     script(side, POLLS, "b'WORDS' 7\n", kind)
 
@@ -204,6 +216,7 @@ def cases():
         yield from on_both(f'{kind}: a limited child polls', polls, kind)
     for kind in ('stream', 'seqpacket'):
         yield from on_both(f'{kind}: an accepted connection', child, kind, 'both', 'accepted')
+    yield 'a filter that is refused', asks
     yield from on_both('a child in another root', elsewhere, 'root')
     yield from on_both('a child in another network', elsewhere, 'net')
     yield from on_both('sshd with a multiplexing client', sshd)
