@@ -108,6 +108,8 @@ enum afu_program afu_preload_program_spawned(const char *path);
 void afu_preload_filtered(unsigned int operation, unsigned int flags, const void *program);
 struct rlimit;
 void afu_preload_limited(int resource, const struct rlimit *limit);
+/* getdents(2) or getdents64(2) without what is the library's own. */
+long afu_preload_getdents(long number, int fd, void *buf, size_t size);
 
 /* A standard stream whose descriptor is a socket at start gets one of our streams. */
 void afu_preload_standard_streams(void);

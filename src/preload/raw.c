@@ -272,6 +272,11 @@ static long descriptors(long number, const struct words *a, int *handled)
 #endif
 	case SYS_openat:
 		return openat(integer(a, 0), pointer(a, 1), integer(a, 2), natural(a, 3));
+#ifdef SYS_getdents
+	case SYS_getdents:
+#endif
+	case SYS_getdents64:
+		return afu_preload_getdents(number, integer(a, 0), pointer(a, 1), natural(a, 2));
 	default:
 		*handled = 0;
 		return 0;

@@ -131,6 +131,11 @@ _Static_assert(sizeof(off_t) == 8 && sizeof(long) == 8, "one table entry serves 
 	X(int, fileno, FILE *)                                                                               \
 	X(int, fileno_unlocked, FILE *)                                                                      \
 	X(DIR *, opendir, const char *)                                                                      \
+	/* listing */                                                                                        \
+	X(struct dirent *, readdir, DIR *)                                                                   \
+	X(int, readdir_r, DIR *, struct dirent *, struct dirent **)                                          \
+	X(int, scandirat, int, const char *, struct dirent ***, int (*)(const struct dirent *),              \
+	  int (*)(const struct dirent **, const struct dirent **))                                           \
 	/* inodes */                                                                                         \
 	X(int, fstat, int, struct stat *)                                                                    \
 	X(int, stat, const char *, struct stat *)                                                            \
