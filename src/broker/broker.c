@@ -22,6 +22,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+/* Some 60 processes more can attach to a domain that is full. */
+#define SPARE 256
+
 static uint32_t read_setting(const char *path, uint32_t otherwise)
 {
 	unsigned int value;
@@ -501,6 +504,7 @@ void afu_broker_rings(struct afu_broker *b)
 	static const struct afu_waiter_ops fetching = { NULL, fetch_own };
 
 	ringing = b;
+	b->spare = SPARE;
 	afu_waiter_ops = &fetching;
 	afu_watch_overflow = ring_everybody;
 }

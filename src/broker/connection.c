@@ -85,7 +85,7 @@ static void admit(struct bsock *l, unsigned int n)
 /* A page on which the broker tells the socket's holders its news. */
 enum afu_cause afu_connection_watch(struct afu_broker *b, struct bsock *s)
 {
-	s->events_memory = afu_store_channel(s->id, 1);
+	s->events_memory = afu_store_channel(b, s->id, 1);
 	if (s->events_memory < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
 	if (afu_channel_map(s->events_memory, 1, &s->events) == 0)

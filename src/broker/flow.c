@@ -218,10 +218,10 @@ static void sweep(struct afu_broker *b, struct bsock *s)
 	}
 }
 
-static enum afu_cause make_inbox(struct bsock *s)
+static enum afu_cause make_inbox(const struct afu_broker *b, struct bsock *s)
 {
 	if (s->inbox_memory < 0)
-		s->inbox_memory = afu_memory_share("afunix:inbox", sizeof(struct afu_inbox));
+		s->inbox_memory = afu_store_memory(b, "afunix:inbox", sizeof(struct afu_inbox));
 	return s->inbox_memory < 0 ? AFU_CAUSE_DOMAIN_FULL : AFU_CAUSE_NONE;
 }
 
@@ -257,14 +257,14 @@ static enum afu_cause open_flow(struct afu_broker *b, struct bsock *from, struct
 	if (f)
 		return AFU_CAUSE_NONE;
 	sweep(b, to);
-	cause = make_inbox(to);
+	cause = make_inbox(b, to);
 	if (cause)
 		return cause;
 	f = calloc(1, sizeof *f);
 	if (!f)
 		return AFU_CAUSE_NO_MEMORY;
 	f->id = b->next_id++;
-	f->memory = afu_store_channel(f->id, 0);
+	f->memory = afu_store_channel(b, f->id, 0);
 	cause = f->memory < 0 ? AFU_CAUSE_DOMAIN_FULL : take_slots(f, from, to);
 	if (cause) {
 		if (f->memory >= 0)

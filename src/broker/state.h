@@ -210,6 +210,7 @@ struct afu_broker {
 	uint32_t next_process;
 	uint64_t rings; /* requests to ring */
 	uint32_t somaxconn, sndbuf, rcvbuf, queue_max;
+	unsigned int spare; /* descriptors that sockets and connections leave to processes */
 	int inotify;
 	dev_t pipes; /* where anonymous pipes live */
 	int book;
@@ -260,8 +261,10 @@ uint32_t afu_store_wants(const struct bsock *s);
 void afu_store_inherit(struct bsock *s, const struct bsock *listener);
 /* Enters the bell of the receiver's signals into a new flow. */
 void afu_store_signals(const struct bsock *to, int memory);
+/* Memory that processes share, if the descriptor can be spared; negative errno. */
+int afu_store_memory(const struct afu_broker *b, const char *name, size_t size);
 /* A channel's memory with its header; negative errno. */
-int afu_store_channel(uint64_t id, int listener);
+int afu_store_channel(const struct afu_broker *b, uint64_t id, int listener);
 /* wants_*: AFU_WANTS_* of the two sides. */
 enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to, uint32_t wants_0, uint32_t wants_1);
 void afu_store_conn_unref(struct afu_broker *b, struct conn *conn);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +23,26 @@
 #define DOUBT_NS INT64_C(2000000000)
 /* How many are looked at in one go: they cost every request. */
 #define DOUBT_LOOKS 16
+
+/*
+ * A forked child must attach before it can use what it inherited, so sockets do not take
+ * the last descriptors.  The numbers tell: the kernel gives the lowest that is free.
+ */
+int afu_store_memory(const struct afu_broker *b, const char *name, size_t size)
+{
+	struct rlimit r = {1024, 1024};
+	int fd = afu_memory_share(name, size);
+	rlim_t spare;
+
+	if (fd < 0 || !b->spare)
+		return fd;
+	getrlimit(RLIMIT_NOFILE, &r);
+	spare = b->spare < r.rlim_cur / 8 ? b->spare : r.rlim_cur / 8;
+	if ((rlim_t)fd < r.rlim_cur - spare)
+		return fd;
+	close(fd);
+	return -ENFILE;
+}
 
 static void fd_path(char path[32], int fd)
 {
@@ -121,7 +142,7 @@ enum afu_cause afu_store_socket(struct afu_broker *b, struct bsock *s)
 	struct stat st;
 	char path[32];
 
-	s->memory = afu_memory_share(AFU_ENDPOINT_NAME, afu_endpoint_size(s->type));
+	s->memory = afu_store_memory(b, AFU_ENDPOINT_NAME, afu_endpoint_size(s->type));
 	if (s->memory < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
 	if (fstat(s->memory, &st) < 0)
@@ -222,10 +243,10 @@ void afu_store_signals(const struct bsock *to, int memory)
 	}
 }
 
-int afu_store_channel(uint64_t id, int listener)
+int afu_store_channel(const struct afu_broker *b, uint64_t id, int listener)
 {
 	struct afu_channel head;
-	int fd = afu_memory_share(listener ? "afunix:events" : "afunix:channel", listener ? 4096 : AFU_CHANNEL_SIZE);
+	int fd = afu_store_memory(b, listener ? "afunix:events" : "afunix:channel", listener ? 4096 : AFU_CHANNEL_SIZE);
 
 	if (fd < 0)
 		return fd;
@@ -247,7 +268,7 @@ enum afu_cause afu_store_conn(struct afu_broker *b, struct conn **to, uint32_t w
 	if (!conn)
 		return AFU_CAUSE_NO_MEMORY;
 	conn->id = b->next_id++;
-	conn->memory = afu_store_channel(conn->id, 0);
+	conn->memory = afu_store_channel(b, conn->id, 0);
 	if (conn->memory < 0) {
 		free(conn);
 		return AFU_CAUSE_DOMAIN_FULL;

@@ -225,6 +225,23 @@ def terminated():
         process.stdout.close()
 
 
+CROWD = '''
+import errno, os, socket
+pairs = []
+try:
+    while True:
+        pairs.append(socket.socketpair())
+except OSError as error:
+    print(errno.errorcode[error.errno], flush=True)
+for ours, theirs in pairs[:4]:
+    ours.sendall(b'before')
+    if os.fork() == 0:
+        theirs.sendall(theirs.recv(100) + b' and after')
+        os._exit(0)
+for ours, _ in pairs[:4]:
+    print(ours.recv(100), os.WEXITSTATUS(os.wait()[1]), flush=True)
+'''
+
 BROKERLESS = """
 import os, select, signal, socket, time
 def say(*words):
@@ -287,6 +304,15 @@ def causes_are_json():
     check(len(result.out.splitlines()) > 50, result)
 
 
+def full_domain():
+    """Sockets do not take the broker's last descriptors: a child must attach to use what it inherited."""
+    private = [*prefix('afunix'), sys.executable, '-c', CROWD]
+    # Root may keep the right to raise limits, but not here.
+    drop = ['setpriv', '--bounding-set', '-sys_resource'] if os.geteuid() == 0 else []
+    result = run([*drop, 'bash', '-c', 'ulimit -n 400; exec "$@"', 'bash', *private])
+    equal(result.out, "ENFILE\n" + "b'before and after' 0\n" * 4, result)
+
+
 def nested():
     """A shell in the domain starts "afunix run" again: a domain inside, with names of its own."""
     inner = ' '.join([*prefix('afunix'), *peer('listed', 'inner')])
@@ -311,6 +337,7 @@ main([('exit status passes through', status_passes),
       ('the broker is killed: sleepers are told', broker_killed),
       ('errors --json is JSON', causes_are_json),
       ('an abstract name inside comes before the same one outside', shadows),
+      ('a full domain still takes processes', full_domain),
       ('SIGTERM reaches the program', terminated),
       ('a domain inside a domain', nested),
       ('nothing left behind by a run', nothing_left_after_a_run),
