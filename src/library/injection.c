@@ -2,6 +2,8 @@
 /* SPDX-FileCopyrightText: The afunix authors */
 #include "library/injection.h"
 
+#include "library/pattern.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -193,23 +195,5 @@ int afu_injection_due(struct afu_injection *in)
 
 int afu_injection_path(const struct afu_injection *in, const char *name)
 {
-	const char *pattern = in->path, *star = NULL, *from = NULL;
-
-	while (*name) {
-		if (*pattern == '*') {
-			star = ++pattern;
-			from = name;
-		} else if (*pattern && (*pattern == '?' || *pattern == *name)) {
-			pattern++;
-			name++;
-		} else if (star) {
-			pattern = star;
-			name = ++from;
-		} else {
-			return 0;
-		}
-	}
-	while (*pattern == '*')
-		pattern++;
-	return !*pattern;
+	return afu_pattern_fits(in->path, name);
 }
