@@ -25,7 +25,7 @@ struct closing {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t one_done = PTHREAD_COND_INITIALIZER;
 static struct closing *first, **last = &first;
-static unsigned int running;
+static unsigned int running, under_way;
 
 static void *closer(void *unused)
 {
@@ -39,6 +39,7 @@ static void *closer(void *unused)
 		pthread_mutex_unlock(&lock);
 		afu_sys_close(c->fd);
 		pthread_mutex_lock(&lock);
+		under_way--;
 		c->done = 1;
 		if (c->waited)
 			pthread_cond_broadcast(&one_done);
@@ -90,9 +91,20 @@ static struct closing *enter(int fd, int waited)
 	pthread_mutex_lock(&lock);
 	*last = c;
 	last = &c->next;
+	under_way++;
 	start_closer();
 	pthread_mutex_unlock(&lock);
 	return c;
+}
+
+unsigned int afu_close_under_way(void)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&lock);
+	n = under_way;
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 void afu_close_apart(int fd)

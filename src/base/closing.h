@@ -21,4 +21,7 @@ int64_t afu_close_within(int fd, int64_t ns);
  */
 int afu_close_queued(int fd);
 
+/* How many are not over yet. */
+unsigned int afu_close_under_way(void);
+
 #endif

@@ -89,7 +89,7 @@ struct afu_broker *afu_broker_new(const void *secret, size_t length)
 	b->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (b->inotify >= 0 && afu_hide)
 		b->inotify = afu_hide(b->inotify);
-	b->book = -1;
+	b->book = b->outside = b->globs = -1;
 	b->pipes = device_of_pipes();
 	if (b->inotify < 0 || make_book(b) < 0) {
 		afu_broker_free(b);
@@ -121,6 +121,10 @@ void afu_broker_free(struct afu_broker *b)
 		close(b->book);
 	if (b->inotify >= 0)
 		close(b->inotify);
+	if (b->outside >= 0)
+		close(b->outside);
+	if (b->globs >= 0)
+		close(b->globs);
 	afu_history_free(b);
 	free(b);
 }
@@ -332,6 +336,7 @@ static enum afu_cause op_channel(struct call *c)
 		afu_call_give(c, s->events_memory, 1);
 	else if (s->conn)
 		afu_call_give(c, s->conn->memory, 1);
+	afu_outside_show(c, s);
 	return AFU_CAUSE_NONE;
 }
 
@@ -588,6 +593,9 @@ static const struct {
 	[AFU_OP_FILTER] = { afu_filter_tell, 1 },
 	[AFU_OP_MOVE] = { afu_moving_request, 1 },
 	[AFU_OP_HOLDER] = { op_holder, 0 },
+	[AFU_OP_TAKEN] = { afu_outside_moved, 1 },
+	[AFU_OP_CLOSING] = { afu_outside_closing, 0 },
+	[AFU_OP_EXPOSED] = { afu_outside_globs, 0 },
 };
 
 static enum afu_cause serve(struct call *c)

@@ -61,6 +61,15 @@ void afu_broker_handle(struct afu_broker *b, struct afu_client *c, const struct 
 		       const struct afu_request *req, int *fds, unsigned int n, struct afu_reply *reply,
 		       struct afu_reply_fds *out);
 
+/*
+ * Names that fit a glob shall be the kernel's too, so that programs outside the domain reach who binds them.
+ * globs: each with a NUL; see AFU_EXPOSED_MAX.  Only for a broker with a loop.  0 or negative errno.
+ */
+int afu_broker_expose(struct afu_broker *b, const char *globs, size_t length);
+/* Readable when somebody came from outside; then call afu_broker_arrived().  -1: nothing is exposed. */
+int afu_broker_outside(const struct afu_broker *b);
+void afu_broker_arrived(struct afu_broker *b);
+
 /* Readable when a token was closed; then call afu_broker_drain(). */
 int afu_broker_events(const struct afu_broker *b);
 void afu_broker_drain(struct afu_broker *b);

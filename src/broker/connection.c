@@ -209,6 +209,7 @@ enum afu_cause afu_connection_connect(struct call *c)
 static void forget(struct afu_broker *b, struct bsock *s)
 {
 	afu_rights_forget(b, s);
+	afu_outside_drop(b, s);
 	afu_name_drop(b, s);
 	afu_file_drop(s);
 	afu_identity_drop(&s->peer);
@@ -343,10 +344,13 @@ enum afu_cause afu_connection_shutdown(struct call *c)
 	struct bsock *s = c->socket;
 	int how = (int)c->req->arg[0]; /* bit 0: reading, bit 1: writing */
 
-	if (s->type == SOCK_DGRAM)
+	if (s->type == SOCK_DGRAM) {
+		afu_outside_shutdown(c->b, s, how - 1);
 		return afu_flow_shutdown(c);
+	}
 	if (s->state != AFU_LISTENING)
 		return AFU_CAUSE_NONE;
+	afu_outside_shutdown(c->b, s, how - 1);
 	if (how & 1)
 		s->shut_read = 1;
 	atomic_fetch_or(&s->events->side[0].flags, (uint32_t)((how & 1 ? AFU_SIDE_RSHUT : 0) | (how & 2 ? AFU_SIDE_WSHUT : 0)));
@@ -400,5 +404,8 @@ void afu_connection_abandon(struct afu_broker *b, struct bsock *s)
 		afu_store_conn_unref(b, s->conn);
 	}
 	afu_flow_abandon(b, s);
+	/* its holders live on, and nobody would tell them who comes */
+	if (s->state == AFU_LISTENING || s->type == SOCK_DGRAM)
+		afu_outside_shutdown(b, s, SHUT_RDWR);
 	forget(b, s);
 }

@@ -76,7 +76,7 @@ static int key_of(const struct bsock *s, struct key *key)
 static int key_named(const struct call *c, struct key *key)
 {
 	memset(key, 0, sizeof *key);
-	if (c->n == 1)
+	if (c->n && c->req->op != AFU_OP_BIND_ABSTRACT)
 		return c->fds[0] < 0 ? -1 : inode_key(c->fds[0], key);
 	if (!c->socket || c->req->length <= PATH_AT || c->req->length > sizeof(struct sockaddr_un))
 		return -1;

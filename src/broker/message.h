@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/un.h>
 
-#define AFU_PROTOCOL 2u
+#define AFU_PROTOCOL 3u
 #define AFU_MESSAGE_FDS 16
 
 enum afu_op {
@@ -20,13 +20,13 @@ enum afu_op {
 	AFU_OP_SOCKET,       /* arg 0: type.  Reply: socket; fds: token, endpoint; of datagrams: events */
 	AFU_OP_PAIR,         /* arg 0: type.  Reply: socket, arg 0: the other; fds: token, token, endpoint, endpoint,
 				channel; of datagrams: events, events */
-	AFU_OP_SHOW,         /* fd: token.  Reply: socket; arg 0: state, arg 1: side, arg 2: type; fds: endpoint
-				[, channel, or events] */
-	AFU_OP_CHANNEL,      /* socket.  Reply: arg 0: state, arg 1: side, or AFU_MOVED_FIRST; fd: channel if it has
-				one, or the kernel socket that it has become */
+	AFU_OP_SHOW,         /* fd: token.  Reply: socket; arg 0: state, arg 1: side, arg 2: type, or'ed with
+				AFU_SHOWN_OUTSIDE; fds: endpoint [, channel, or events] [, outside] */
+	AFU_OP_CHANNEL,      /* socket.  Reply: as of SHOW, without the endpoint; arg 1 may be AFU_MOVED_FIRST, with
+				the kernel socket that it has become in place of a channel */
 	AFU_OP_BIND_BEGIN,   /* socket */
-	AFU_OP_BIND_PATH,    /* socket; data: address; fd: O_PATH of the new inode */
-	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind */
+	AFU_OP_BIND_PATH,    /* socket; data: address; fds: O_PATH of the new inode [, outside] */
+	AFU_OP_BIND_ABSTRACT, /* socket; data: address; length 2: autobind; fd: [outside] */
 	AFU_OP_LISTEN,       /* socket; arg 0: backlog, arg 1: AFU_SIDE_*SHUT if it was shut before.  Reply: fd: channel */
 	AFU_OP_CONNECT,      /* socket; arg 0: AFU_CONNECT_*; arg 1: real uid << 32 | real gid; data: abstract address, or
 				fd: O_PATH.  Reply: arg 0: state, arg 1: identity of the caller, 0; fd: channel */
@@ -73,8 +73,16 @@ enum afu_op {
 				AFU_MOVE_* */
 	AFU_OP_FILTER,       /* the socket sends, arg 0: flow; arg 1: from which instruction on.  Reply: arg 0: the
 				program's turn, arg 1: how many in all; data: as many as fit */
+	AFU_OP_TAKEN,        /* socket; the kernel socket of its name is the caller's alone from now on */
+	AFU_OP_CLOSING,      /* nothing.  Reply: arg 0: how many descriptors the broker is closing just now */
+	AFU_OP_EXPOSED,      /* nothing.  Reply: arg 0: bytes of the globs, each with a NUL; fd: they, if there are any */
 	AFU_OPS,
 };
+
+/* A kernel socket of the same name comes last: the one that those outside the domain reach. */
+#define AFU_SHOWN_OUTSIDE 0x100u
+/* The most bytes of globs; an empty one stands for every path. */
+#define AFU_EXPOSED_MAX 4096u
 
 /* CANCEL: by the socket that sends; the parcel did not get under way. */
 enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP, AFU_CLAIM_CANCEL };

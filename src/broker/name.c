@@ -85,8 +85,10 @@ enum afu_cause afu_name_bind_path(struct call *c)
 	struct inode_key key;
 	struct statx st;
 
+	enum afu_cause cause;
+
 	/* the broker keeps it: a name of the file, and nothing open whose close may take long */
-	if (c->n != 1 || !is_path(c->fds[0]))
+	if (c->n < 1 || c->n > 2 || !is_path(c->fds[0]))
 		return AFU_CAUSE_REQUEST_FORM;
 	/* what others are told is the caller's text, but it can't be an abstract name, which would be somebody's */
 	if (c->req->length <= PATH_AT || c->req->length > sizeof s->name.address || !is_unix(c->req->data) ||
@@ -107,12 +109,17 @@ enum afu_cause afu_name_bind_path(struct call *c)
 	if (!S_ISSOCK(st.stx_mode) || st.stx_uid != c->who->uid || st.stx_nlink != 1 || !s->bind_began_ns ||
 	    (int64_t)st.stx_ctime.tv_sec * 1000000000 + st.stx_ctime.tv_nsec < s->bind_began_ns)
 		return AFU_CAUSE_INODE_NOT_FRESH;
+	cause = c->n == 2 ? afu_outside_keep(c, 1) : AFU_CAUSE_NONE;
+	if (cause)
+		return cause;
 	s->node = afu_hide ? afu_hide(c->fds[0]) : c->fds[0];
 	c->fds[0] = -1;
 	afu_file_bound(s);
 	s->inode = key;
 	HASH_ADD(by_inode, c->b->by_inode, inode, sizeof s->inode, s);
 	set_name(s, c->req->data, c->req->length);
+	if (c->n == 2)
+		afu_store_state(s); /* its holders fetch what came with it */
 	return AFU_CAUSE_NONE;
 }
 
@@ -154,6 +161,7 @@ enum afu_cause afu_name_autobind(struct afu_broker *b, struct bsock *s)
 enum afu_cause afu_name_bind_abstract(struct call *c)
 {
 	struct bsock *s = c->socket;
+	enum afu_cause cause;
 
 	if (c->req->length == PATH_AT)
 		return afu_name_autobind(c->b, s);
@@ -162,7 +170,14 @@ enum afu_cause afu_name_bind_abstract(struct call *c)
 		return AFU_CAUSE_REQUEST_FORM;
 	if (s->name.length)
 		return AFU_CAUSE_ALREADY_NAMED;
-	return bind_abstract(c->b, s, c->req->data, c->req->length);
+	cause = c->n ? afu_outside_keep(c, 0) : AFU_CAUSE_NONE;
+	if (!cause)
+		cause = bind_abstract(c->b, s, c->req->data, c->req->length);
+	if (cause)
+		afu_outside_drop(c->b, s);
+	else if (c->n)
+		afu_store_state(s); /* its holders fetch what came with it */
+	return cause;
 }
 
 void afu_name_drop(struct afu_broker *b, struct bsock *s)

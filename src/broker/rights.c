@@ -153,20 +153,10 @@ enum afu_cause afu_rights_claim(struct call *c)
 	return AFU_CAUSE_NONE;
 }
 
-/*
- * Closes a parking.  What is in it closes too, and that may take as long as somebody likes;
- * mostly it is at once, and then it is over when this returns.
- */
-static void close_parking(struct afu_broker *b, int fd)
+void afu_rights_close(struct afu_broker *b, int fd)
 {
 	int64_t now = afu_clock_ns(), took;
 
-	if (afu_unhide)
-		afu_unhide(fd);
-	if (!afu_close_queued(fd)) {
-		close(fd);
-		return;
-	}
 	/* waiting is a courtesy: whoever parks slow things again and again takes little of everybody's time */
 	b->patience_ns += (now - b->patient_ns) / CLOSING_SHARE;
 	if (b->patience_ns > CLOSING_NS)
@@ -177,6 +167,17 @@ static void close_parking(struct afu_broker *b, int fd)
 		b->patience_ns = took < CLOSING_QUICK_NS + b->patience_ns ?
 					 b->patience_ns - (took - CLOSING_QUICK_NS) :
 					 0;
+}
+
+/* Closes a parking.  What is in it closes too, and that may take as long as somebody likes. */
+static void close_parking(struct afu_broker *b, int fd)
+{
+	if (afu_unhide)
+		afu_unhide(fd);
+	if (afu_close_queued(fd))
+		afu_rights_close(b, fd);
+	else
+		close(fd);
 }
 
 void afu_rights_drop(struct afu_broker *b, struct direction *d)

@@ -121,6 +121,7 @@ struct bsock {
 	int memory; /* endpoint page, -1 */
 	struct name name;
 	int node; /* O_PATH of the bound inode: pins its number; -1 */
+	int outside; /* a kernel socket of the same name, for those who are not in the domain; -1 */
 	struct bound_file *file; /* of its own name or its listener's; NULL */
 	uid_t uid; /* who made it: what fstat() shows */
 	gid_t gid;
@@ -224,6 +225,9 @@ struct afu_broker {
 	int collect;                /* something was let go since the collector ran */
 	struct voice *voices;
 	struct afu_history *history; /* history.h; NULL until a name is bound */
+	int outside;                 /* an epoll instance of the kernel sockets of exposed names; -1: none are */
+	int globs;                   /* those names */
+	uint32_t globs_length;
 };
 
 /* One request being served. */
@@ -305,6 +309,20 @@ enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found);
 enum afu_cause afu_name_get(struct call *c);
 void afu_name_drop(struct afu_broker *b, struct bsock *s);
 
+/* outside.c: names that are the kernel's too */
+enum afu_cause afu_outside_globs(struct call *c);
+/* Keeps the kernel socket that came as descriptor i of the request. */
+enum afu_cause afu_outside_keep(struct call *c, unsigned int i);
+/* Gives it away with the reply. */
+void afu_outside_show(struct call *c, const struct bsock *s);
+void afu_outside_shutdown(struct afu_broker *b, const struct bsock *s, int how);
+/* Whether one that was let go may not be gone yet. */
+enum afu_cause afu_outside_closing(struct call *c);
+/* A kernel socket has taken the place of ours: that one. */
+enum afu_cause afu_outside_moved(struct call *c);
+/* The socket is being closed. */
+void afu_outside_drop(struct afu_broker *b, struct bsock *s);
+
 /* connection.c */
 enum afu_cause afu_connection_listen(struct call *c);
 enum afu_cause afu_connection_connect(struct call *c);
@@ -333,6 +351,8 @@ void afu_rights_unheld(struct afu_broker *b, struct bsock *s);
 void afu_rights_held(struct afu_broker *b, struct bsock *s);
 /* The socket is being closed. */
 void afu_rights_forget(struct afu_broker *b, struct bsock *s);
+/* Closes a descriptor in whose queue anything may lie: mostly it is over when this returns. */
+void afu_rights_close(struct afu_broker *b, int fd);
 /* Closes what was let go, and what only keeps itself alive. */
 void afu_rights_settle(struct afu_broker *b);
 

@@ -57,7 +57,7 @@ struct bsock *afu_bsock_new(struct afu_broker *b, int type)
 		return NULL;
 	s->id = b->next_id++;
 	s->type = type;
-	s->watch = s->memory = s->node = s->events_memory = s->inbox_memory = -1;
+	s->watch = s->memory = s->node = s->outside = s->events_memory = s->inbox_memory = -1;
 	HASH_ADD(by_id, b->by_id, id, sizeof s->id, s);
 	return s;
 }

@@ -99,8 +99,13 @@ struct afu_channel {
 	uint32_t listener;         /* (k) 1: side 0 and pending only, one page */
 	uint64_t id;               /* (k) */
 	_Atomic uint32_t pending;  /* (b) connections that wait on a listener */
-	_Atomic uint32_t arrived;  /* (b) counts connections that came, for edge triggers */
-	uint8_t pad[40];
+	_Atomic uint32_t arrived;  /* (b) counts what came, for edge triggers */
+	/*
+	 * (a) The kernel socket of the same name: how often something came << 1 | nobody has found it empty since.
+	 * The broker counts; a holder who found it empty takes the bit away if nothing was counted meanwhile.
+	 */
+	_Atomic uint32_t outside;
+	uint8_t pad[36];
 	struct afu_side side[2];
 	struct afu_ring_head head[2];
 	struct afu_ring_mark mark[2];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * afunix run [--domain NAME] [--explain[=all]] [--inject SPEC]... -- PROGRAM [ARGUMENT...]
+ * afunix run [--domain NAME | --expose[=GLOB]...] [--explain[=all]] [--inject SPEC]... -- PROGRAM [ARGUMENT...]
  *
  * Without --domain the domain is PROGRAM's own: its broker lives in this process
  * and ends with PROGRAM.  The broker's thread is the main thread; PROGRAM's exit
@@ -12,6 +12,7 @@
 
 #include "base/sys.h"
 #include "gate/domain_path.h"
+#include "daemon/globs.h"
 #include "daemon/server.h"
 #include "library/injection.h"
 #include "library/program.h"
@@ -46,11 +47,15 @@ static void pass_on(int sig)
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: afunix run [--domain NAME] [--explain[=all]] [--explain-to FILE]\n"
-	      "                  [--inject CALL:CAUSE[:OPTION...]]... [--] PROGRAM [ARGUMENT...]\n\n"
+	fputs("usage: afunix run [--domain NAME | --expose[=GLOB]...] [--explain[=all]]\n"
+	      "                  [--explain-to FILE] [--inject CALL:CAUSE[:OPTION...]]...\n"
+	      "                  [--] PROGRAM [ARGUMENT...]\n\n"
 	      "Runs PROGRAM with its Unix sockets in user space. Without --domain, in a\n"
 	      "domain of its own, which ends with it; with --domain NAME, in the one that\n"
 	      "'afunixd NAME' serves.\n\n"
+	      "--expose lets programs outside the domain connect to the names in it that fit\n"
+	      "GLOB, through the kernel: paths, or abstract names if it begins with @. Without\n"
+	      "GLOB, to all paths.\n"
 	      "--explain says on standard error, or in FILE, why each call on a Unix socket was\n"
 	      "refused; with =all also those that are to be made again (EAGAIN, EINTR).\n"
 	      "--inject refuses calls for that cause, which may be an identifier of 'afunix\n"
@@ -174,7 +179,7 @@ static int exit_status(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int run_private(char **argv)
+static int run_private(char **argv, const struct afu_globs *exposed)
 {
 	static const int passed[] = { SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT };
 	struct afu_server *server;
@@ -188,6 +193,12 @@ static int run_private(char **argv)
 		err = afu_server_new(&address, &server);
 	if (err) {
 		fprintf(stderr, "afunix: cannot start a domain: %s\n", strerror(-err));
+		return OWN_FAILURE;
+	}
+	err = exposed->length ? afu_server_expose(server, exposed->bytes, exposed->length) : 0;
+	if (err) {
+		fprintf(stderr, "afunix: cannot expose names: %s\n", strerror(-err));
+		afu_server_free(server);
 		return OWN_FAILURE;
 	}
 	setenv("AFUNIX_DOMAIN", text, 1);
@@ -291,21 +302,36 @@ static int add_injection(const char *text)
 	return 0;
 }
 
+static int add_glob(struct afu_globs *to, const char *glob)
+{
+	int err = afu_globs_add(to, glob);
+
+	if (err)
+		fprintf(stderr, "afunix: cannot expose '%s': %s\n", glob ? glob : "",
+			err == -E2BIG ? "too many names" : "no name is so short");
+	return err ? 2 : 0;
+}
+
 int afu_cli_run(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "domain", required_argument, NULL, 'd' },
+		{ "expose", optional_argument, NULL, 'x' },
 		{ "explain", optional_argument, NULL, 'e' },
 		{ "explain-to", required_argument, NULL, 't' },
 		{ "inject", required_argument, NULL, 'i' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
+	static struct afu_globs exposed;
 	const char *domain = NULL;
 	int c, err = 0;
 
 	while (!err && (c = getopt_long(argc, argv, "+d:h", options, NULL)) != -1) {
 		switch (c) {
+		case 'x':
+			err = add_glob(&exposed, optarg);
+			break;
 		case 'e':
 			err = set_explain(optarg);
 			break;
@@ -328,6 +354,10 @@ int afu_cli_run(int argc, char **argv)
 		return err;
 	if (optind == argc)
 		return usage(stderr, 2);
+	if (domain && exposed.length) {
+		fprintf(stderr, "afunix: what the domain '%s' exposes is up to its afunixd\n", domain);
+		return 2;
+	}
 	err = check_program(argv[optind]);
 	if (err)
 		return err;
@@ -336,5 +366,5 @@ int afu_cli_run(int argc, char **argv)
 		fprintf(stderr, "afunix: libafunix-preload.so is not where it should be: %s\n", strerror(-err));
 		return OWN_FAILURE;
 	}
-	return domain ? run_in(domain, argv + optind) : run_private(argv + optind);
+	return domain ? run_in(domain, argv + optind) : run_private(argv + optind, &exposed);
 }

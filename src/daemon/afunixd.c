@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* SPDX-FileCopyrightText: The afunix authors */
 /*
- * afunixd NAME: serves a lasting domain in the foreground until SIGTERM or SIGINT.
+ * afunixd [--expose[=GLOB]]... NAME: serves a lasting domain in the foreground until SIGTERM or SIGINT.
  */
 #include "gate/domain_path.h"
+#include "daemon/globs.h"
 #include "daemon/server.h"
 
 #include <errno.h>
@@ -17,13 +18,16 @@
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: afunixd NAME\n"
+	fputs("usage: afunixd [--expose[=GLOB]]... NAME\n"
 	      "Serves the afunix domain NAME until SIGTERM. Programs join it with\n"
-	      "'afunix run --domain NAME -- PROGRAM'.\n", to);
+	      "'afunix run --domain NAME -- PROGRAM'.\n\n"
+	      "--expose lets programs outside the domain connect to the names in it that fit\n"
+	      "GLOB, through the kernel: paths, or abstract names if it begins with @. Without\n"
+	      "GLOB, to all paths.\n", to);
 	return status;
 }
 
-static int serve(const char *name)
+static int serve(const char *name, const struct afu_globs *exposed)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct afu_address address;
@@ -58,8 +62,11 @@ static int serve(const char *name)
 			fprintf(stderr, "afunixd: cannot serve %s: %s\n", path, strerror(-err));
 		return 1;
 	}
+	if (exposed->length)
+		err = afu_server_expose(server, exposed->bytes, exposed->length);
 	chmod(path, 0666); /* who may join is the directory's business */
-	err = afu_server_run(server, until);
+	if (!err)
+		err = afu_server_run(server, until);
 	afu_server_free(server);
 	if (err)
 		fprintf(stderr, "afunixd: %s\n", strerror(-err));
@@ -69,14 +76,22 @@ static int serve(const char *name)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "expose", optional_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 },
 	};
+	static struct afu_globs exposed;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+hV", options, NULL)) != -1) {
 		switch (c) {
+		case 'x':
+			if (afu_globs_add(&exposed, optarg) < 0) {
+				fprintf(stderr, "afunixd: cannot expose '%s'\n", optarg ? optarg : "");
+				return 2;
+			}
+			break;
 		case 'h':
 			return usage(stdout, 0);
 		case 'V':
@@ -88,5 +103,5 @@ int main(int argc, char **argv)
 	}
 	if (optind + 1 != argc)
 		return usage(stderr, 2);
-	return serve(argv[optind]);
+	return serve(argv[optind], &exposed);
 }

@@ -111,6 +111,13 @@ int afu_server_new(const struct afu_address *address, struct afu_server **to)
 	return err;
 }
 
+int afu_server_expose(struct afu_server *s, const char *globs, size_t length)
+{
+	int err = afu_broker_expose(s->broker, globs, length);
+
+	return err ? err : watch(s, afu_broker_outside(s->broker), &s->epoll);
+}
+
 /* Requests that were not read may hold anything. */
 static void close_link(int fd)
 {
@@ -343,6 +350,8 @@ int afu_server_run(struct afu_server *s, int until)
 				accept_one(s);
 			else if (what == s->broker)
 				afu_broker_drain(s->broker);
+			else if (what == &s->epoll)
+				afu_broker_arrived(s->broker);
 			else if (serve(s, what) < 0)
 				hang_up(s, what);
 		}

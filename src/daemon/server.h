@@ -19,6 +19,12 @@ struct afu_server;
 int afu_server_new(const struct afu_address *address, struct afu_server **to);
 
 /*
+ * Names that fit one of the globs are the kernel's too; to be called once, before the server runs.
+ * globs: each with a NUL; an empty one stands for every path.  0 or negative errno.
+ */
+int afu_server_expose(struct afu_server *s, const char *globs, size_t length);
+
+/*
  * Serves until the descriptor until is readable (a pidfd, a signalfd).
  * 0 or negative errno.
  */

@@ -10,6 +10,7 @@
 #include "library/flows.h"
 #include "library/speaker.h"
 #include "library/known.h"
+#include "library/outside.h"
 #include "library/table.h"
 #include "library/view.h"
 
@@ -158,6 +159,10 @@ int afu_incoming_name(struct afu_incoming *in, struct sockaddr *addr, socklen_t 
 	uint32_t length = 0;
 	socklen_t room;
 
+	if (in->outside.came) {
+		length = in->outside.length < sizeof in->outside.name ? in->outside.length : sizeof in->outside.name;
+		memcpy(name, &in->outside.name, length);
+	}
 	if (in->m.spoke && sender_name(s, in->m.flow, name, &length) < 0)
 		length = 0;
 	if (!length) {
@@ -351,6 +356,11 @@ void afu_incoming_control(struct afu_incoming *in, ssize_t got)
 	struct control c = { msg->msg_control, msg->msg_controllen, in->m.msg_flags };
 	size_t before = c.left;
 
+	if (in->outside.came) {
+		if (msg->msg_control)
+			afu_outside_received(msg);
+		return;
+	}
 	/* nothing comes with a byte that is out of band, nor with the end of anything but a stream */
 	if (!(in->m.msg_flags & MSG_OOB) && (in->m.spoke || in->s->type == SOCK_STREAM)) {
 		put_time(in, &c);

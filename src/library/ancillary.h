@@ -10,6 +10,8 @@
 #include "library/parking.h"
 #include "socket/sock.h"
 
+#include <sys/un.h>
+
 struct afu_outgoing {
 	struct afu_sending m; /* first: what the socket room calls back with */
 	const char *control;  /* a copy of the caller's control data */
@@ -26,6 +28,11 @@ struct afu_incoming {
 	struct afu_receiving m; /* first */
 	struct afu_sock *s;     /* in use; NULL: the call has failed */
 	struct msghdr *msg;     /* a copy of the caller's, or NULL: only the sender's name is wanted */
+	struct {
+		int came; /* the message is from outside the domain: its name stands here, its control data are written */
+		socklen_t length;
+		struct sockaddr_un name;
+	} outside;
 	int parcelled;          /* rights holds what was fetched */
 	struct afu_parcel rights;
 };

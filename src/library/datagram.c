@@ -85,15 +85,14 @@ void afu_transfer_forked(void)
 	memset(ways, 0, sizeof ways);
 }
 
-/* It is ours, so it does not count against the application's limit. */
-static int open_beyond(const char *path)
+int afu_transfer_open_path(const char *path, int flags)
 {
-	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+	int fd = (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC | flags);
 
 	if (fd == -EMFILE) {
 		struct afu_limit limit = afu_limit_raise();
 
-		fd = (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+		fd = (int)afu_sys(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC | flags);
 		afu_limit_restore(limit);
 	}
 	return fd;
@@ -101,7 +100,7 @@ static int open_beyond(const char *path)
 
 int afu_transfer_open(const struct afu_name *name)
 {
-	int fd = open_beyond(name->un.sun_path), err;
+	int fd = afu_transfer_open_path(name->un.sun_path, 0), err;
 	struct stat st;
 
 	if (fd < 0)

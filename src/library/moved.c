@@ -7,6 +7,7 @@
 #include "library/domain.h"
 #include "library/epoll.h"
 #include "library/option.h"
+#include "library/outside.h"
 #include "library/view.h"
 
 #include <fcntl.h>
@@ -15,14 +16,14 @@
 #define PATIENCE_NS INT64_C(2000000000)
 #define PAUSE_NS 1000000
 
+/* The one that has the socket's name already, or a new one. */
 static int kernel_socket(struct afu_sock *s)
 {
-	int fd = (int)afu_sys(SYS_socket, AF_UNIX, s->type | SOCK_CLOEXEC, 0);
+	int named = atomic_load(&s->outside) - 1;
+	int fd = named >= 0 ? (int)afu_sys(SYS_fcntl, named, F_DUPFD_CLOEXEC, 0) : afu_outside_socket(s);
 
-	if (fd < 0)
-		return fd;
-	afu_option_replay(s, fd);
-	afu_sys(SYS_fcntl, fd, F_SETFL, atomic_load(&s->ep->status_flags));
+	if (fd >= 0)
+		afu_sys(SYS_fcntl, fd, F_SETFL, atomic_load(&s->ep->status_flags));
 	return fd;
 }
 
@@ -43,6 +44,18 @@ static void take_numbers(struct afu_sock *s, int fd)
 	afu_epoll_moved(s, -1, fd);
 }
 
+/* The broker shuts what it has when our socket is closed. */
+static void take_over(const struct afu_sock *s)
+{
+	struct afu_request req = {.op = AFU_OP_TAKEN, .socket = s->id};
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	if (atomic_load(&s->outside))
+		afu_domain_call(&req, NULL, 0, &reply, got, &n);
+}
+
 int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t len)
 {
 	int fd = kernel_socket(s);
@@ -52,10 +65,13 @@ int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t
 		return fd;
 	err = afu_sys(SYS_connect, fd, addr, len);
 	if (err < 0) {
+		/* it goes on as the one that it may have been */
+		afu_sys(SYS_fcntl, fd, F_SETFL, s->type == SOCK_DGRAM ? 0 : O_NONBLOCK);
 		afu_sys_close(fd);
 		/* nobody there either: the broker's refusal says more */
 		return err == -ECONNREFUSED ? (int)err : afu_refuse_as(AFU_CAUSE_OUTSIDE, (int)-err, NULL);
 	}
+	take_over(s);
 	take_numbers(s, fd);
 	afu_sys_close(fd);
 	return 0;

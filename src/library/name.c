@@ -6,13 +6,16 @@
 #include "afunix/afunix.h"
 #include "base/cause.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "library/address.h"
 #include "library/domain.h"
 #include "library/flows.h"
 #include "library/epoll.h"
+#include "library/expose.h"
 #include "library/speaker.h"
 #include "library/holder.h"
 #include "library/moved.h"
+#include "library/outside.h"
 #include "library/table.h"
 #include "library/transfer.h"
 #include "library/view.h"
@@ -186,50 +189,91 @@ static int peek_state(int fd, struct known *to)
 	return 0;
 }
 
-static int call_socket(struct afu_request *req, uint64_t id, const int *fd, struct afu_reply *reply)
+static int call_socket_with(struct afu_request *req, uint64_t id, const int *fds, unsigned int n_fds)
+{
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	req->socket = id;
+	err = afu_domain_call(req, fds, n_fds, &reply, got, &n);
+	close_all(got, n);
+	return err;
+}
+
+static int call_socket(struct afu_request *req, uint64_t id, struct afu_reply *reply)
 {
 	int got[AFU_MESSAGE_FDS], err;
 	unsigned int n;
 
 	req->socket = id;
-	err = afu_domain_call(req, fd, fd ? 1 : 0, reply, got, &n);
+	err = afu_domain_call(req, NULL, 0, reply, got, &n);
 	close_all(got, n);
 	return err;
 }
 
-static int bind_path(uint64_t id, uint32_t mode, struct afu_name *name)
+/* The socket file, made by the kernel in either way.  kernel: the socket that it shall lead to outside; -1. */
+static int make_file(const struct afu_name *name, uint32_t mode, int kernel)
+{
+	if (kernel >= 0)
+		return afu_expose_bind(kernel, name);
+	return (int)afu_sys(SYS_mknodat, AT_FDCWD, name->un.sun_path, S_IFSOCK | mode, 0);
+}
+
+static int bind_path(uint64_t id, uint32_t mode, int kernel, struct afu_name *name)
 {
 	struct afu_request req = {.op = AFU_OP_BIND_BEGIN};
-	struct afu_reply reply;
-	int err, node;
+	int err, fds[2] = {-1, kernel};
 
-	err = call_socket(&req, id, NULL, &reply);
+	err = call_socket_with(&req, id, NULL, 0);
 	if (err)
 		return err;
-	err = (int)afu_sys(SYS_mknodat, AT_FDCWD, name->un.sun_path, S_IFSOCK | mode, 0);
-	if (err == -EEXIST)
+	err = make_file(name, mode, kernel);
+	if (err == -EEXIST || err == -EADDRINUSE)
 		return afu_holder_refuse(name);
 	if (err)
 		return afu_refuse_path(-err, name->un.sun_path);
-	node = (int)afu_sys(SYS_openat, AT_FDCWD, name->un.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (node < 0)
-		return afu_refuse_path(-node, name->un.sun_path);
+	fds[0] = afu_transfer_open_path(name->un.sun_path, O_NOFOLLOW);
+	if (fds[0] < 0)
+		return afu_refuse_path(-fds[0], name->un.sun_path);
 	req = (struct afu_request){.op = AFU_OP_BIND_PATH, .length = name->length};
 	memcpy(req.data, &name->un, name->length);
-	err = call_socket(&req, id, &node, &reply);
-	afu_sys_close(node);
+	err = call_socket_with(&req, id, fds, kernel >= 0 ? 2 : 1);
+	afu_sys_close(fds[0]);
 	if (err && err != -EADDRINUSE)
 		afu_sys(SYS_unlinkat, AT_FDCWD, name->un.sun_path, 0);
 	return err;
 }
 
+static int bind_abstract(uint64_t id, int kernel, const struct afu_name *name)
+{
+	struct afu_request req = {.op = AFU_OP_BIND_ABSTRACT, .length = name->length};
+	struct afu_request own = {.op = AFU_OP_NAME, .arg = {AFU_NAME_OWN}};
+	struct afu_reply reply;
+	int err = 0, bound;
+
+	if (kernel >= 0) {
+		/* that the socket has a name comes before who has the one that it is to get */
+		err = call_socket(&own, id, &reply);
+		if (!err && reply.length)
+			err = afu_refuse(AFU_CAUSE_ALREADY_NAMED);
+		bound = err ? 0 : afu_expose_bind(kernel, name);
+		if (bound)
+			err = afu_refuse_as(bound == -EADDRINUSE ? AFU_CAUSE_NAME_IN_USE : AFU_CAUSE_OUTSIDE,
+					    -bound, NULL);
+	}
+	memcpy(req.data, &name->un, name->length);
+	if (!err)
+		err = call_socket_with(&req, id, &kernel, kernel >= 0 ? 1 : 0);
+	return err ? afu_holder_name(name, err) : 0;
+}
+
 static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct afu_request req = {.op = AFU_OP_BIND_ABSTRACT};
-	struct afu_reply reply;
 	struct afu_name name;
 	struct known s;
-	int err = peek_state(fd, &s);
+	int err = peek_state(fd, &s), kernel;
 
 	if (!err)
 		err = afu_name_read(&name, addr, len);
@@ -238,17 +282,17 @@ static int do_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	if (len == sizeof(sa_family_t) && name.un.sun_family == AF_UNIX) {
 		req.length = len;
 		memcpy(req.data, &name.un, len);
-		return call_socket(&req, s.id, NULL, &reply);
+		return call_socket_with(&req, s.id, NULL, 0);
 	}
 	err = afu_name_check(&name, len);
+	if (!err)
+		err = afu_expose_socket(fd, &name, &kernel);
 	if (err)
 		return err;
-	if (!name.abstract)
-		return bind_path(s.id, s.mode, &name);
-	req.length = name.length;
-	memcpy(req.data, &name.un, name.length);
-	err = call_socket(&req, s.id, NULL, &reply);
-	return err ? afu_holder_name(&name, err) : 0;
+	err = name.abstract ? bind_abstract(s.id, kernel, &name) : bind_path(s.id, s.mode, kernel, &name);
+	if (kernel >= 0)
+		afu_close_hidden(kernel);
+	return err;
 }
 
 int afunix_bind(int fd, const struct sockaddr *addr, socklen_t len)
@@ -265,17 +309,18 @@ static int do_listen(int fd, int backlog)
 
 	if (!err) {
 		req.arg[1] = s.shut;
-		err = call_socket(&req, s.id, NULL, &reply);
+		err = call_socket(&req, s.id, &reply);
 	}
 	if (!err) {
 		struct afu_thread *th = afu_thread();
 		struct afu_sock *view = afu_view_enter(th, fd, &err);
 
+		err = 0;
 		if (view) {
 			afu_epoll_rearm(view);
+			err = afu_outside_listen(view, backlog);
 			afu_view_leave(th);
 		}
-		err = 0;
 	}
 	return err;
 }
@@ -285,12 +330,23 @@ int afunix_listen(int fd, int backlog)
 	return (int)AFU_EITHER(fd, do_listen(fd, backlog), afu_sys(SYS_listen, fd, backlog));
 }
 
+static int pending(const struct afu_sock *s)
+{
+	return atomic_load_explicit(&s->ch->pending, memory_order_acquire) != 0;
+	/* acquire: pairs with the broker's release */
+}
+
+static int connection_queued(const struct afu_sock *s)
+{
+	return pending(s) || afu_sock_outside(s);
+}
+
 /* The socket that keeps a listener's events: the view is in use while it sleeps. */
 static int connection_waits(void *arg)
 {
 	const struct afu_sock *s = arg;
 
-	return atomic_load_explicit(&s->ch->pending, memory_order_acquire) ||
+	return connection_queued(s) ||
 	       (atomic_load_explicit(&s->own->flags, memory_order_acquire) & AFU_SIDE_RSHUT);
 }
 
@@ -299,7 +355,7 @@ static int await_connection(struct afu_thread *th, struct afu_sock *s, struct af
 {
 	int err;
 
-	if (atomic_load_explicit(&s->ch->pending, memory_order_acquire))
+	if (connection_queued(s))
 		return 0;
 	if ((atomic_load(&s->ep->status_flags) & O_NONBLOCK) || s->ep->rcvtimeo_ns == 0)
 		return afu_refuse(AFU_CAUSE_ACCEPT_EMPTY);
@@ -321,8 +377,29 @@ static int await_connection(struct afu_thread *th, struct afu_sock *s, struct af
 	return 0;
 }
 
-/* Takes a connection off the listener's queue.  The reply's descriptors, or negative errno. */
-static int take_connection(struct afu_thread *th, struct afu_sock *s, struct afu_reply *reply, int *got)
+/* One call of accept(). */
+struct accepting {
+	struct sockaddr *addr;
+	socklen_t *len;
+	int flags;
+	int kernel; /* the connection came from outside, and is this; -1 */
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+};
+
+/* Takes one that came from outside, if it is such a one's turn.  0: none. */
+static int take_from_outside(struct afu_sock *s, struct accepting *a)
+{
+	if (__builtin_expect(!atomic_load_explicit(&s->outside, memory_order_relaxed), 1) || /* as it was born */
+	    (pending(s) && !(afu_sock_outside(s) && afu_outside_first(s))))
+		return 0;
+	/* it may be there before the broker has told so */
+	a->kernel = afu_outside_accept(s, a->addr, a->len, a->flags);
+	return a->kernel == -EAGAIN ? 0 : a->kernel < 0 ? a->kernel : 1;
+}
+
+/* Takes a connection off the listener's queue.  0 or negative errno. */
+static int take_connection(struct afu_thread *th, struct afu_sock *s, struct accepting *a)
 {
 	struct afu_request req = {.op = AFU_OP_ACCEPT, .socket = s->id};
 	struct afu_wait w = {.own = s->own,
@@ -335,21 +412,28 @@ static int take_connection(struct afu_thread *th, struct afu_sock *s, struct afu
 	unsigned int n;
 	int err;
 
-	do {
+	for (;;) {
+		err = take_from_outside(s, a);
+		if (err)
+			return err < 0 ? err : 0;
+		a->kernel = -1;
 		err = await_connection(th, s, &w);
 		if (err)
 			return err;
-		err = afu_domain_call(&req, NULL, 0, reply, got, &n);
-	} while (err == -EAGAIN);
-	return err;
+		if (atomic_load(&s->outside) && !pending(s) && !(afu_side_flags(s->own) & AFU_SIDE_RSHUT))
+			continue;
+		err = afu_domain_call(&req, NULL, 0, &a->reply, a->got, &n);
+		if (err != -EAGAIN)
+			return err;
+	}
 }
 
 static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	struct afu_thread *th = afu_thread();
-	struct afu_reply reply;
+	struct accepting a = {.addr = addr, .len = len, .flags = flags};
 	struct afu_sock *s;
-	int got[AFU_MESSAGE_FDS], err, type;
+	int err, type;
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return afu_refuse(AFU_CAUSE_TYPE_FLAGS);
@@ -371,23 +455,23 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	afu_view_get(s);
 	afu_view_leave(th);
 	type = s->type;
-	err = take_connection(th, s, &reply, got);
+	err = take_connection(th, s, &a);
 	afu_view_put(s);
-	if (err)
-		return err;
-	err = adopt(got[0], got[1], got[2], reply.socket, AFU_CONNECTED, 1, type, flags);
-	close_all(got + 1, 2);
+	if (err || a.kernel >= 0)
+		return err ? err : a.kernel;
+	err = adopt(a.got[0], a.got[1], a.got[2], a.reply.socket, AFU_CONNECTED, 1, type, flags);
+	close_all(a.got + 1, 2);
 	if (err) {
-		afu_sys_close(got[0]);
+		afu_sys_close(a.got[0]);
 		return err;
 	}
 	if (addr)
-		err = afu_name_write(reply.data, reply.length, addr, len);
+		err = afu_name_write(a.reply.data, a.reply.length, addr, len);
 	if (err) {
-		afunix_close(got[0]);
+		afunix_close(a.got[0]);
 		return err;
 	}
-	return got[0];
+	return a.got[0];
 }
 
 static int accept_kernel(int fd, struct sockaddr *addr, socklen_t *len, int flags)
@@ -417,7 +501,7 @@ static int get_name(int fd, int peer, struct sockaddr *addr, socklen_t *len)
 	int err = peek_state(fd, &s);
 
 	if (!err)
-		err = call_socket(&req, s.id, NULL, &reply);
+		err = call_socket(&req, s.id, &reply);
 	return err ? err : afu_name_write(reply.data, reply.length, addr, len);
 }
 
@@ -453,7 +537,7 @@ static int do_shutdown(int fd, int how)
 		afu_epoll_rearm(s); /* there is no channel whose watchers were told */
 	afu_view_leave(th);
 	if (told)
-		err = call_socket(&req, id, NULL, &reply);
+		err = call_socket(&req, id, &reply);
 	return err;
 }
 
@@ -476,7 +560,7 @@ static void leave_line(void *socket)
 	struct afu_request cancel = {.op = AFU_OP_CONNECT_CANCEL};
 	struct afu_reply reply;
 
-	call_socket(&cancel, (uint64_t)(uintptr_t)socket, NULL, &reply);
+	call_socket(&cancel, (uint64_t)(uintptr_t)socket, &reply);
 }
 
 /*
@@ -494,7 +578,7 @@ static int walk_again(struct afu_sock *s, const struct afu_name *name)
 			afu_sys_close(node);
 		return 0;
 	}
-	err = call_socket(&req, s->id, NULL, &reply);
+	err = call_socket(&req, s->id, &reply);
 	if (err || reply.arg[0] == AFU_CONNECTED)
 		return err;
 	/* the same refusal, as the thread's last */
@@ -535,7 +619,7 @@ static int wait_in_line(struct afu_sock *s, const struct afu_name *name, int64_t
 		afu_view_put(s);
 		if (!waited)
 			continue;
-		err = call_socket(&cancel, id, NULL, &reply);
+		err = call_socket(&cancel, id, &reply);
 		if (err || reply.arg[0] == AFU_CONNECTED)
 			return err;
 		return afu_refuse(waited == -EINTR	 ? AFU_CAUSE_INTERRUPTED
@@ -592,7 +676,7 @@ static int disconnect(struct afu_sock *s, struct afu_thread *th)
 	int unread = afu_dgram_ready(s), err;
 
 	req.arg[0] = unread ? AFU_CONNECT_UNREAD : 0;
-	err = call_socket(&req, s->id, NULL, &reply);
+	err = call_socket(&req, s->id, &reply);
 	if (!err && reply.arg[0])
 		afu_dgram_purge(s, th);
 	return err;

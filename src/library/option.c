@@ -157,6 +157,8 @@ static int do_setsockopt(int fd, int level, int name, const void *value, socklen
 	if (!s)
 		return err;
 	err = set(s, name, value, len);
+	if (!err && atomic_load(&s->outside))
+		afu_sys(SYS_setsockopt, atomic_load(&s->outside) - 1, level, name, value, len);
 	afu_view_leave(th);
 	return err;
 }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "library/domain.h"
 #include "library/flows.h"
+#include "library/outside.h"
 #include "library/screen.h"
 #include "library/speaker.h"
 #include "library/view.h"
@@ -312,21 +313,46 @@ static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const s
 	return n + more;
 }
 
-static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th,
-			       const struct afu_transfer *t, struct afu_receiving *m)
+/* What came from inside, and what came from outside, in turns; waits for either. */
+static ssize_t receive_datagram(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+				struct afu_receiving *m, struct afu_incoming *in, const struct afu_patience *p)
 {
-	ssize_t (*receive)(struct afu_sock *, struct afu_thread *, struct afu_iter *, size_t,
-			   struct afu_receiving *, const struct afu_patience *) =
-		s->type == SOCK_DGRAM ? afu_dgram_recv : afu_packet_recv;
+	struct afu_iter it = {t->iov, t->n, 0};
+	int outside = !(t->flags & MSG_OOB) && afu_sock_outside(s);
+	ssize_t n = -EAGAIN;
+
+	/* what is there already must not be slept over */
+	if (__builtin_expect(outside, 0) && (!p->nonblocking || afu_outside_first(s))) {
+		n = afu_outside_receive(s, t, in);
+		outside = 0;
+	}
+	if (n == -EAGAIN)
+		n = afu_dgram_recv(s, th, &it, t->length, m, p);
+	if (__builtin_expect(outside, 0) && n == -EAGAIN)
+		n = afu_outside_receive(s, t, in);
+	return n;
+}
+
+static ssize_t receive_one(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			   struct afu_receiving *m, struct afu_incoming *in, const struct afu_patience *p)
+{
+	struct afu_iter it = {t->iov, t->n, 0};
+
+	return s->type == SOCK_DGRAM ? receive_datagram(s, th, t, m, in, p)
+				     : afu_packet_recv(s, th, &it, t->length, m, p);
+}
+
+static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			       struct afu_receiving *m, struct afu_incoming *in)
+{
 	struct afu_patience p;
 	int nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->rcvtimeo_ns);
-	struct afu_iter it = {t->iov, t->n, 0};
 	uint32_t rounds = 0;
 	ssize_t n;
 	int err;
 
 	p.rounds = &rounds;
-	n = receive(s, th, &it, t->length, m, &p);
+	n = receive_one(s, th, t, m, in, &p);
 	if (__builtin_expect(n != -EAGAIN || nonblocking, 1)) {
 		afu_view_leave(th);
 		return n;
@@ -337,8 +363,7 @@ static ssize_t receive_message(struct afu_sock *s, struct afu_thread *th,
 		_Atomic uint32_t *pin = s->type == SOCK_DGRAM ? afu_flows_pin(th, s) : NULL;
 
 		afu_view_leave(th);
-		it = afu_transfer_at(t, 0);
-		n = receive(s, th, &it, t->length, m, &p);
+		n = receive_one(s, th, t, m, in, &p);
 		if (pin)
 			afu_flows_unpin(th, s, pin);
 		/* somebody new sends: the socket is looked at afresh */
@@ -384,7 +409,7 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 	if (__builtin_expect(s->type == SOCK_STREAM, 1))
 		n = receive_stream(s, th, t, m);
 	else
-		n = receive_message(s, th, t, m);
+		n = receive_message(s, th, t, m, in);
 	if (in && n < 0)
 		afu_incoming_end(in);
 	return n;

@@ -68,6 +68,8 @@ ssize_t afu_transfer_datagram(struct afu_sock *s, struct afu_thread *th, const s
 
 /* Binds the socket automatically if its options ask for that.  The view is in use.  0 or negative errno. */
 int afu_transfer_autobind(struct afu_sock *s);
+/* Opens a path only to name it; it is ours, so it does not count against the application's limit. */
+int afu_transfer_open_path(const char *path, int flags);
 /* Looks at the path as connect(2) does; a descriptor of the socket file, or negative errno. */
 int afu_transfer_open(const struct afu_name *name);
 

@@ -71,6 +71,7 @@ static void unmap(struct afu_sock *s)
 	if (s->retired)
 		afu_channel_unmap(s->retired, s->retired_listener);
 	s->retired = NULL;
+	afu_parking_close(&s->outside);
 	if (s->ep)
 		afu_sys_munmap(s->ep, afu_endpoint_size(s->type));
 	s->ch = NULL;
@@ -143,6 +144,41 @@ static int moved(struct afu_sock *s, const struct afu_reply *reply, int endpoint
 	return AFU_ELSEWHERE;
 }
 
+/* What a reply about a socket brought. */
+struct shown {
+	int endpoint, channel, outside; /* -1 */
+};
+
+static struct shown sort_out(const struct afu_reply *reply, const int *got, unsigned int n, int endpoint)
+{
+	struct shown to = { -1, -1, -1 };
+
+	if ((reply->arg[2] & AFU_SHOWN_OUTSIDE) && n)
+		to.outside = got[--n];
+	if (endpoint && n) {
+		to.endpoint = *got++;
+		n--;
+	}
+	if (n)
+		to.channel = *got;
+	return to;
+}
+
+/* Keeps the kernel socket of the same name; fd is the caller's still. */
+static void keep_outside(struct afu_sock *s, int fd)
+{
+	int none = 0, copy;
+
+	if (fd < 0 || atomic_load(&s->outside))
+		return;
+	copy = afu_table_spare(fd);
+	if (copy < 0)
+		return; /* no number is left: nobody from outside is served here */
+	afu_table_set(copy, AFU_TABLE_HIDDEN);
+	if (!atomic_compare_exchange_strong(&s->outside, &none, 1 + copy))
+		afu_close_hidden(copy);
+}
+
 int afu_view_renew(struct afu_sock *s)
 {
 	struct afu_request req = { .socket = s->id };
@@ -162,13 +198,18 @@ int afu_view_renew(struct afu_sock *s)
 		req.op = shown ? AFU_OP_SHOW : AFU_OP_CHANNEL;
 		err = afu_domain_call(&req, &s->fd, shown ? 1 : 0, &reply, got, &n);
 		if (!err && shown)
-			s->type = (int)reply.arg[2];
-		if (!err && reply.arg[0] == AFU_MOVED)
-			err = moved(s, &reply, shown ? got[0] : -1, n > (unsigned int)shown ? got[shown] : -1);
-		else if (!err)
-			err = afu_view_map(s, shown ? got[0] : -1,
-					   n > (unsigned int)shown ? got[shown] : -1,
-					   (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]);
+			s->type = (int)(reply.arg[2] & ~(uint64_t)AFU_SHOWN_OUTSIDE);
+		if (!err) {
+			struct shown what = sort_out(&reply, got, n, shown);
+
+			if (reply.arg[0] == AFU_MOVED)
+				err = moved(s, &reply, what.endpoint, what.channel);
+			else
+				err = afu_view_map(s, what.endpoint, what.channel, (uint32_t)reply.arg[0],
+						   (uint32_t)reply.arg[1]);
+			if (!err)
+				keep_outside(s, what.outside);
+		}
 		while (n)
 			afu_sys_close(got[--n]);
 		/* the state may have moved on since the reply; then the version has too */
@@ -461,6 +502,7 @@ int afu_view_recognise(int fd)
 	struct afu_request req = { .op = AFU_OP_SHOW };
 	struct afu_reply reply;
 	struct afu_sock *s;
+	struct shown what;
 	int got[AFU_MESSAGE_FDS], err;
 	unsigned int n = 0;
 
@@ -471,10 +513,13 @@ int afu_view_recognise(int fd)
 			afu_sys_close(got[--n]);
 		return 1;
 	}
-	s = afu_view_new(reply.socket, (int)reply.arg[2]);
+	s = afu_view_new(reply.socket, (int)(reply.arg[2] & ~(uint64_t)AFU_SHOWN_OUTSIDE));
 	if (s && reply.arg[0] == AFU_MOVED && n == 2)
 		return recognised_moved(s, fd, &reply, got);
-	err = s ? afu_view_map(s, got[0], n > 1 ? got[1] : -1, (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]) : -1;
+	what = sort_out(&reply, got, n, 1);
+	err = s ? afu_view_map(s, what.endpoint, what.channel, (uint32_t)reply.arg[0], (uint32_t)reply.arg[1]) : -1;
+	if (!err)
+		keep_outside(s, what.outside);
 	while (n)
 		afu_sys_close(got[--n]);
 	if (err) {
@@ -511,7 +556,7 @@ void afu_view_forked(void)
 			s->old_flow[i] = NULL;
 			atomic_store(&s->pins[i], 0);
 		}
-		s->in.parking = s->out.parking = 0;
+		s->in.parking = s->out.parking = s->outside = 0;
 		s->speaker.identity = 0;
 		s->peer_name.valid = 0; /* another thread may have been writing it */
 		/* none that the page may show: fresh only when all of it is mapped, whatever thread looks */

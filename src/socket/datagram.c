@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "socket/screen.h"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* A peek with an offset looks into this many senders' queues in their order. */
@@ -541,7 +542,7 @@ static int datagram_soon(void *arg)
 	const struct newcomer *n = arg;
 	const struct afu_sock *s = n->s;
 
-	return (n->only_new ? produced(s) != n->produced : afu_dgram_ready(s)) ||
+	return (n->only_new ? produced(s) != n->produced : afu_dgram_ready(s)) || afu_sock_outside(s) ||
 	       (own_shut(s) & AFU_SIDE_RSHUT) || afu_sock_error(s) || afu_sock_stale(s);
 }
 
@@ -607,8 +608,8 @@ ssize_t afu_dgram_recv(struct afu_sock *s, struct afu_thread *th, struct afu_ite
 			return afu_refuse(AFU_CAUSE_INTERRUPTED);
 		if (err)
 			return err;
-		if (!p->nonblocking && afu_sock_stale(s))
-			return -ESTALE; /* the library renews the view and comes again */
+		if (!p->nonblocking && (afu_sock_stale(s) || afu_sock_outside(s)))
+			return -ESTALE; /* the library renews the view, looks outside, and comes again */
 	}
 }
 
@@ -627,6 +628,12 @@ size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th)
 		afu_lock_release(&s->ep->rx_lock, th);
 	}
 	afu_thread_leave(th);
+	if (!length && afu_sock_outside(s)) {
+		int outside = 0;
+
+		afu_sys(SYS_ioctl, atomic_load(&s->outside) - 1, FIONREAD, &outside);
+		length = (size_t)outside;
+	}
 	return length;
 }
 

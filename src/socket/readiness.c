@@ -6,6 +6,7 @@
 #include "socket/sock.h"
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "channel/waiter.h"
 
 #include <poll.h>
@@ -63,11 +64,38 @@ static int peer_full(const struct afu_sock *s)
 	/* relaxed: a count that many write */
 }
 
+int afu_sock_outside(const struct afu_sock *s)
+{
+	/* relaxed: it stands there since before the view showed the socket's name */
+	int fd = atomic_load_explicit(&s->outside, memory_order_relaxed) - 1;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct timespec none = { 0, 0 };
+	uint32_t seen;
+
+	if (__builtin_expect(fd < 0, 1))
+		return 0;
+	/* acquire: what is found at the socket is found after it was counted */
+	seen = atomic_load_explicit(&s->ch->outside, memory_order_acquire);
+	if (!(seen & 1))
+		return 0;
+	if (afu_sys(SYS_ppoll, &p, 1, &none, NULL, 0) > 0 && (p.revents & POLLIN))
+		return 1;
+	afu_sock_outside_empty(s, seen);
+	return 0;
+}
+
+void afu_sock_outside_empty(const struct afu_sock *s, uint32_t seen)
+{
+	/* if more was counted, somebody looks again */
+	if (seen & 1)
+		atomic_compare_exchange_strong(&s->ch->outside, &seen, seen & ~1u);
+}
+
 static uint32_t datagram_events(const struct afu_sock *s)
 {
 	uint32_t events = shut_events(atomic_load_explicit(&s->ep->shut, memory_order_acquire));
 
-	if (afu_dgram_ready(s))
+	if (afu_dgram_ready(s) || afu_sock_outside(s))
 		events |= READABLE;
 	else
 		afu_dgram_recount(s);
@@ -89,7 +117,7 @@ uint32_t afu_sock_events(const struct afu_sock *s)
 		return connection_events(s);
 	case AFU_LISTENING:
 		events = shut_events(afu_side_flags(s->own));
-		if (atomic_load_explicit(&s->ch->pending, memory_order_acquire))
+		if (atomic_load_explicit(&s->ch->pending, memory_order_acquire) || afu_sock_outside(s))
 			events |= READABLE;
 		return events;
 	default:
@@ -107,7 +135,8 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 	int writable = afu_sock_roomy(s) && !peer_full(s);
 
 	now->all += s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
-	now->in = f ? f->past_in : 0;
+	now->in = (f ? f->past_in : 0) +
+		  (s->ch ? atomic_load_explicit(&s->ch->arrived, memory_order_acquire) : 0);
 	now->out += (f ? f->past_out : 0) + (s->own ? atomic_load_explicit(&s->own->rooms, memory_order_acquire) : 0);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
 		now->in += atomic_load_explicit(&f->in[i]->in.ring.mark->produced, memory_order_acquire);

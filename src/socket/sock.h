@@ -110,6 +110,8 @@ struct afu_sock {
 	struct afu_known peer_name;
 	struct afu_speaker speaker;
 	int autobound; /* it is known to have a name */
+	_Atomic int outside;	    /* 1 + a kernel socket of the same name, hidden; 0 */
+	_Atomic uint32_t out_first; /* it is its turn, if something came both ways */
 	/* of datagrams, under rx_lock: the time of the last in order, and who came out of it since */
 	uint64_t taken_time, taken_flow, late_flow;
 	uint32_t late;
@@ -218,6 +220,12 @@ size_t afu_dgram_first(struct afu_sock *s, struct afu_thread *th);
 void afu_dgram_purge(struct afu_sock *s, struct afu_thread *th);
 /* Whether anything is queued.  Needs no lock; may be out of date. */
 int afu_dgram_ready(const struct afu_sock *s);
+/*
+ * Of a listener and of datagrams: whether something waits at the kernel socket of the same name, for which a
+ * system call is made only if something came.  And that it was found empty, when the word read seen before.
+ */
+int afu_sock_outside(const struct afu_sock *s);
+void afu_sock_outside_empty(const struct afu_sock *s, uint32_t seen);
 /* Nothing is queued: what is counted all the same is put right. */
 void afu_dgram_recount(const struct afu_sock *s);
 
