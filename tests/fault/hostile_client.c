@@ -466,6 +466,96 @@ static void false_names(void)
 	close(fd);
 }
 
+/* A socket of ours with an exposed name, and what is shown as the kernel's of that name.  The cause. */
+static int expose(struct enemy *e, int type, int kernel, struct answer *socket)
+{
+	static int number;
+	struct afu_request req = {.op = AFU_OP_SOCKET, .arg = {(uint64_t)type}};
+	struct answer a;
+
+	NEED(enemy_ask(e, &req, NULL, 0, socket) == 0);
+	req.op = AFU_OP_BIND_ABSTRACT;
+	req.socket = socket->reply.socket;
+	memcpy(req.data, "\1\0", 3);
+	req.length = 3 + (uint32_t)snprintf((char *)req.data + 3, 32, "enemy-%d-%d", (int)getpid(), number++);
+	return enemy_ask(e, &req, &kernel, 1, &a);
+}
+
+/* A message that holds on to what takes long to close; its bytes may be none. */
+static void put_lingering(int to, size_t bytes)
+{
+	struct enemy out = {to};
+	int fd = lingering();
+
+	CHECK_EQ(enemy_send(&out, "x", bytes, &fd, 1), (long)bytes);
+	close(fd);
+}
+
+/* What is shown as the kernel socket of an exposed name waits, or holds what waits, or is none. */
+static void false_outsides(void)
+{
+	static const int types[] = {SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
+	struct enemy e, other;
+	struct answer a;
+	int pipes[2], pair[2], tcp;
+
+	NEED(enemy_attach(&e) == 0 && enemy_attach(&other) == 0);
+	NEED(pipe2(pipes, O_CLOEXEC) == 0);
+	CHECK_EQ(expose(&e, SOCK_STREAM, pipes[0], &a), AFU_CAUSE_REQUEST_FORM);
+	enemy_close_all(&a);
+	tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK_EQ(expose(&e, SOCK_STREAM, tcp, &a), AFU_CAUSE_REQUEST_FORM);
+	enemy_close_all(&a);
+	for (unsigned int i = 0; i < sizeof types / sizeof *types; i++) {
+		NEED(afu_sys(SYS_socketpair, AF_UNIX, types[i] | SOCK_CLOEXEC, 0, pair) == 0);
+		CHECK_EQ(expose(&e, types[(i + 1) % 3], pair[0], &a), AFU_CAUSE_REQUEST_FORM);
+		enemy_close_all(&a);
+		CHECK_EQ(expose(&e, types[i], pair[0], &a), 0);
+		put_lingering(pair[1], types[i] == SOCK_STREAM);
+		enemy_close(pair[0]);
+		answers(&other, __LINE__);
+		/* the broker's is the last, and so is the close of ours */
+		enemy_close_all(&a);
+		answers(&other, __LINE__);
+		answers(&other, __LINE__);
+		enemy_close(pair[1]);
+	}
+}
+
+/* A listener that waits in accept(), if it is asked, with a visitor who has brought something, or without one. */
+static void waiting_outside(int visited)
+{
+	const struct sockaddr_un any = {.sun_family = AF_UNIX};
+	struct sockaddr_un name;
+	socklen_t length = sizeof name;
+	struct enemy e, other;
+	struct answer a;
+	int l, visitor;
+
+	NEED(enemy_attach(&e) == 0 && enemy_attach(&other) == 0);
+	l = (int)afu_sys(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	visitor = (int)afu_sys(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	NEED(afu_sys(SYS_bind, l, &any, sizeof any.sun_family) == 0 && afu_sys(SYS_listen, l, 5) == 0 &&
+	     afu_sys(SYS_getsockname, l, &name, &length) == 0);
+	CHECK_EQ(expose(&e, SOCK_STREAM, l, &a), 0);
+	if (visited) {
+		CHECK_EQ(afu_sys(SYS_connect, visitor, &name, length), 0);
+		put_lingering(visitor, 1);
+	}
+	enemy_close(l);
+	answers(&other, __LINE__);
+	enemy_close_all(&a);
+	answers(&other, __LINE__);
+	answers(&other, __LINE__);
+	enemy_close(visitor);
+}
+
+static void outside_that_waits(void)
+{
+	waiting_outside(0);
+	waiting_outside(1);
+}
+
 /* Closes descriptors of its sockets without end. */
 static void close_and_close(void)
 {
@@ -608,6 +698,8 @@ int main(int argc, char **argv)
 		{"descriptors that take long to close are parked", slow_parking},
 		{"a descriptor that takes long to close is a name", slow_name},
 		{"names that are not what they say", false_names},
+		{"kernel sockets of exposed names that are not what they say", false_outsides},
+		{"a kernel socket of an exposed name that waits", outside_that_waits},
 		{"descriptors are closed without end", closes_without_end},
 		{"many speak and end", many_voices},
 		{"a parking is shut down", parking_shut_down},
