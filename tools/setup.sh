@@ -15,7 +15,8 @@ tests="$run socat mandoc spin"
 python=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3.11)
 programs="dbus-daemon dbus-bin libglib2.0-bin systemd python3-dbus python3-gi
 	nginx php-fpm memcached curl openssh-client gnupg gpg-agent git tmux bsdutils
-	xvfb x11-utils weston postgresql nodejs libpython$python-testsuite busybox-static musl-tools"
+	xvfb x11-utils weston postgresql nodejs libpython$python-testsuite busybox-static musl-tools
+	libglib2.0-tests dbus-tests systemd-tests"
 
 case ${1:-test} in
 build) wanted=$build ;;
@@ -40,6 +41,9 @@ present() {
 	libpython*-testsuite) for p in python3 /usr/bin/python3; do $p -c 'import test.test_socket' && break; done ;;
 	busybox-static) command -v busybox ;;
 	musl-tools) command -v musl-gcc ;;
+	libglib2.0-tests) test -e /usr/libexec/installed-tests/glib/socket ;;
+	dbus-tests) test -e /usr/lib/dbus-1.0/debug-build/libexec/installed-tests/dbus/test-fdpass ;;
+	systemd-tests) ls /usr/lib/systemd/tests/test-varlink /usr/lib/systemd/tests/unit-tests/test-varlink | grep . ;;
 	nodejs) command -v node ;;
 	postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
 	xvfb) command -v Xvfb ;;
