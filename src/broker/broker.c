@@ -476,7 +476,7 @@ static void ring_client(const struct afu_client *c)
 {
 	for (unsigned int i = 0; i < c->bells; i++) {
 		if (c->bell[i] >= 0)
-			afu_bell_ring(c->bell[i]);
+			afu_bell_ring_all(c->bell[i]);
 	}
 }
 

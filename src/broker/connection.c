@@ -19,7 +19,7 @@ static void publish_pending(struct bsock *l, int wake)
 	atomic_store_explicit(&l->events->pending, l->pending, memory_order_release);
 	/* release: whoever sees it asks the broker, which orders the rest */
 	if (wake)
-		afu_wake(&l->events->side[0], AFU_IN);
+		afu_wake_one(&l->events->side[0]);
 }
 
 static void enqueue(struct bsock *l, struct bsock *embryo)

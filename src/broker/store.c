@@ -238,7 +238,7 @@ void afu_store_signals(const struct bsock *to, int memory)
 				    offsetof(struct afu_endpoint, signaller)) != (ssize_t)sizeof waiter)
 		return;
 	if (waiter && afu_channel_map(memory, 0, &ch) == 0) {
-		afu_watch(&ch->side[1], waiter, AFU_WATCH_IN);
+		afu_watch(&ch->side[1], waiter, AFU_WATCH_IN, 0);
 		afu_channel_unmap(ch, 0);
 	}
 }

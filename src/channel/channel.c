@@ -38,9 +38,9 @@ struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from)
 	char *base = (char *)ch;
 
 	return (struct afu_ring){
-		.area = { base + AFU_CHANNEL_SMALL_AT + ((size_t)from << AFU_RING_SMALL_SHIFT),
-			  base + AFU_CHANNEL_LARGE_AT + ((size_t)from << AFU_RING_LARGE_SHIFT),
-			  base + AFU_CHANNEL_HUGE_AT + ((size_t)from << AFU_RING_HUGE_SHIFT) },
+		.area = {base + AFU_CHANNEL_SMALL_AT + ((size_t)from << AFU_RING_SMALL_SHIFT),
+			 base + AFU_CHANNEL_LARGE_AT + ((size_t)from << AFU_RING_LARGE_SHIFT),
+			 base + AFU_CHANNEL_HUGE_AT + ((size_t)from << AFU_RING_HUGE_SHIFT)},
 		.head = &ch->head[from],
 		.mark = &ch->mark[from],
 	};
@@ -56,24 +56,97 @@ int afu_alive_lost(void)
 	return word == 0 || (word & FUTEX_OWNER_DIED);
 }
 
-static void ring_watchers(struct afu_side *side, uint32_t events)
+/*
+ * Rings the watcher of one slot, by name if it doesn't look at the socket by itself.  The name goes out
+ * before the tag is taken back: who is killed between leaves it to the next.  0; -ESRCH: it is gone;
+ * -EAGAIN: it can't be reached.
+ */
+static int ring_slot(struct afu_side *side, unsigned int i, uint64_t id, uint64_t tag, uint32_t events)
 {
-	int unreached = 0;
+	uint32_t name = AFU_TAG_NAME(tag);
+	int err = name ? afu_waiter_call(id, name) : afu_waiter_notify(id, events);
+
+	if (err == -ESRCH)
+		atomic_compare_exchange_strong(&side->watcher[i], &id, 0);
+	else if (name && !err)
+		atomic_compare_exchange_strong(&side->tag[i], &tag, tag & AFU_TAG_EXCLUSIVE);
+	return err;
+}
+
+/*
+ * One of the exclusive watchers, the first that sleeps from a place that moves on; if all are awake,
+ * each that has to be told.  1: there was one; 0; -EAGAIN: some can't be reached.
+ */
+static int ring_exclusive(struct afu_side *side, unsigned int slots, uint32_t events)
+{
+	static _Atomic unsigned int turn;
+	unsigned int first = atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed); /* any will do */
+	int err = 0;
+
+	for (int sleeping = 1; sleeping >= 0; sleeping--) {
+		for (unsigned int n = 0; n < AFU_CHANNEL_WATCHERS; n++) {
+			unsigned int i = (first + n) % AFU_CHANNEL_WATCHERS;
+			uint64_t id = atomic_load(&side->watcher[i]), tag = atomic_load(&side->tag[i]);
+			int got;
+
+			if (!(slots & 1u << i) || !id || (sleeping && afu_waiter_sleeps(id) != 1))
+				continue;
+			got = ring_slot(side, i, id, tag, events);
+			if (sleeping && !got)
+				return 1;
+			if (got == -EAGAIN)
+				err = got;
+		}
+	}
+	return err;
+}
+
+/* all: also those who would be content if another was rung. */
+static void ring_watchers(struct afu_side *side, uint32_t events, int all)
+{
+	uint32_t flags = atomic_load_explicit(&side->flags, memory_order_relaxed);
+	unsigned int exclusive = 0;
+	int unreached = (flags & AFU_SIDE_OVERFLOW) != 0; /* relaxed: set before the want bit that led here */
 
 	for (unsigned int i = 0; i < AFU_CHANNEL_WATCHERS; i++) {
-		uint64_t id = atomic_load_explicit(&side->watcher[i], memory_order_acquire);
+		uint64_t id = atomic_load_explicit(&side->watcher[i], memory_order_acquire), tag;
 
 		/* acquire: pairs with the release in afu_watch() */
-		int err = id ? afu_waiter_notify(id, events) : 0;
-
-		if (err == -ESRCH)
-			atomic_compare_exchange_strong(&side->watcher[i], &id, 0);
-		unreached |= err == -EAGAIN;
+		if (!id)
+			continue;
+		tag = atomic_load(&side->tag[i]);
+		if ((tag & AFU_TAG_EXCLUSIVE) && !all)
+			exclusive |= 1u << i;
+		else
+			unreached |= ring_slot(side, i, id, tag, events) == -EAGAIN;
 	}
-	if (atomic_load_explicit(&side->flags, memory_order_relaxed) & AFU_SIDE_OVERFLOW)
-		unreached = 1; /* relaxed: set before the want bit that led here */
+	if (exclusive) {
+		int got = ring_exclusive(side, exclusive, events);
+
+		unreached |= got == -EAGAIN || (got == 0 && (flags & AFU_SIDE_CROWDED));
+	} else {
+		unreached |= (flags & AFU_SIDE_CROWDED) != 0;
+	}
 	if (unreached && afu_watch_overflow)
 		afu_watch_overflow(side);
+}
+
+void afu_wake_one(struct afu_side *side)
+{
+	uint64_t want;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	want = atomic_load_explicit(&side->want, memory_order_relaxed); /* ordered by the fence */
+	if (want & AFU_IN) {
+		atomic_store_explicit(&side->woken_ns, afu_clock_ns(),
+				      memory_order_relaxed); /* a measurement */
+		atomic_fetch_add(&side->seq, 1);
+		/* whoever is still asleep counts on the bit */
+		if (afu_futex_wake(&side->seq, 1, 1) == 0)
+			atomic_compare_exchange_strong(&side->want, &want, want & ~(uint64_t)AFU_IN);
+	}
+	if (want & AFU_WATCH_IN)
+		ring_watchers(side, AFU_EVENT_IN, 0);
 }
 
 /* events: what those who asked for signals are told. */
@@ -82,13 +155,14 @@ static void wake(struct afu_side *side, uint64_t want, uint32_t bits, uint32_t e
 	uint64_t clear = 0;
 
 	if (want & bits) {
-		atomic_store_explicit(&side->woken_ns, afu_clock_ns(), memory_order_relaxed); /* a measurement */
+		atomic_store_explicit(&side->woken_ns, afu_clock_ns(),
+				      memory_order_relaxed); /* a measurement */
 		atomic_fetch_add(&side->seq, 1);
 		afu_futex_wake(&side->seq, INT32_MAX, 1);
 		clear = bits;
 	}
 	if (want & (uint64_t)bits << 2) {
-		ring_watchers(side, events);
+		ring_watchers(side, events, 0);
 		if (bits & AFU_OUT)
 			clear |= AFU_WATCH_OUT;
 	}
@@ -116,12 +190,12 @@ void afu_rouse(struct afu_side *side)
 	atomic_thread_fence(memory_order_seq_cst);
 	atomic_fetch_add(&side->seq, 1);
 	afu_futex_wake(&side->seq, INT32_MAX, 1);
-	ring_watchers(side, 0);
+	ring_watchers(side, 0, 1);
 }
 
 void afu_signal(struct afu_side *side, uint32_t events)
 {
-	ring_watchers(side, events);
+	ring_watchers(side, events, 1);
 }
 
 void afu_kick(struct afu_side *side)
@@ -248,7 +322,7 @@ int afu_wait(struct afu_thread *th, struct afu_wait *w)
 		deadline = &until;
 	}
 	if (++w->rounds > ROUNDS) {
-		struct timespec tick = { 0, 1000000 };
+		struct timespec tick = {0, 1000000};
 
 		cancel = afu_cancel_open(th);
 		afu_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, 0);

@@ -29,6 +29,10 @@
  *    e watchers (threads in poll, epoll instances): ring the bell of those asleep
  *   KICK(X): d and e unconditionally, for shutdown, close, a holder gone
  *
+ * A listener's sleepers are woken one for each connection: d wakes one, and leaves the bit
+ * as long as there was somebody to wake.  Whoever was woken and goes without a connection passes it
+ * on; for one that dies, its broker kicks the listener.
+ *
  * A waiter that misses the publish has announced before c; then d reaches it,
  * since seq moved after 1.  Waking before the CAS is essential: a waker that is
  * stopped or killed between the two leaves the bit set and the next one wakes again.
@@ -63,6 +67,8 @@ enum {
 	AFU_SIDE_BACK = 16,      /* it is connected to the sender, or is the sender */
 	AFU_SIDE_ELSEWHERE = 32, /* it is connected to a third socket */
 	AFU_SIDE_SELF = 64,      /* it is the sender */
+	/* As OVERFLOW, of watchers who are content if another is rung. */
+	AFU_SIDE_CROWDED = 128,
 };
 
 /* Bits of wants: what this side's holders have the other end send with each record. */
@@ -91,8 +97,9 @@ struct afu_side {
 	_Atomic uint32_t wants;   /* (a) */
 	uint32_t pad[3];
 	_Atomic uint64_t watcher[AFU_CHANNEL_WATCHERS]; /* (a) waiter ids, see waiter.h */
+	_Atomic uint64_t tag[AFU_CHANNEL_WATCHERS];     /* (a) how each is to be rung: AFU_TAG_* of waiter.h */
 };
-static_assert(sizeof(struct afu_side) == 128, "two cache lines");
+static_assert(sizeof(struct afu_side) == 192, "three cache lines");
 
 struct afu_channel {
 	uint32_t magic;            /* (k) */
@@ -164,6 +171,9 @@ static inline void afu_wake(struct afu_side *side, uint32_t bits)
 	if (__builtin_expect((want & (bits | bits << 2)) != 0, 0))
 		afu_wake_slow(side, want, bits);
 }
+
+/* WAKE for what only one can take: of those that sleep in a call one is woken, of the exclusive watchers one. */
+void afu_wake_one(struct afu_side *side);
 
 /* The same for those who wait only: nothing has become true, they are to look again. */
 void afu_nudge(struct afu_side *side, uint32_t bits);

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#define BELL_BYTES 4096 /* what a bell holds */
 #define PAGE_BYTES (AFU_WAITERS * sizeof(struct afu_waiter_word))
 #define DIRECTORY 256
 /* So many bells are known before it is asked which are still read; in a program that closes no socket. */
@@ -60,8 +61,8 @@ static struct {
 	unsigned int sweep_at;
 } others = { .end = &others.bells };
 
-static struct afu_pool bell_pool = { .size = sizeof(struct bell) };
-static struct afu_pool page_pool = { .size = sizeof(struct page) };
+static struct afu_pool bell_pool = {.size = sizeof(struct bell)};
+static struct afu_pool page_pool = {.size = sizeof(struct page)};
 
 int afu_waiters_start(int *page)
 {
@@ -95,7 +96,7 @@ void afu_waiters_forked(void)
 	}
 	for (struct bell *b = others.bells; b; b = b->next)
 		afu_sys_close(b->fd);
-	own.lock = others.lock = (struct afu_plock){ 0 };
+	own.lock = others.lock = (struct afu_plock){0};
 	own.words = NULL;
 	own.used = 0;
 	own.free = NULL;
@@ -105,7 +106,7 @@ void afu_waiters_forked(void)
 	others.count = 0;
 	for (unsigned int i = 0; i < DIRECTORY; i++)
 		atomic_store_explicit(&others.recent[i], NULL, memory_order_relaxed);
-	bell_pool.lock = page_pool.lock = (struct afu_plock){ 0 };
+	bell_pool.lock = page_pool.lock = (struct afu_plock){0};
 }
 
 static int hide(int fd)
@@ -123,7 +124,7 @@ static struct afu_waiter *make(void)
 	if (afu_sys(SYS_pipe2, fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return NULL;
 	/* one page: a user's pipes are counted, and a bell never needs more */
-	afu_sys(SYS_fcntl, fds[1], F_SETPIPE_SZ, 4096);
+	afu_sys(SYS_fcntl, fds[1], F_SETPIPE_SZ, BELL_BYTES);
 	w = &own.waiters[own.used];
 	w->bell_read = hide(fds[0]);
 	w->bell_write = hide(fds[1]);
@@ -183,21 +184,51 @@ void afu_waiter_put(struct afu_waiter *w)
 
 void afu_waiter_drain(const struct afu_waiter *w)
 {
-	char bytes[4096];
+	char bytes[BELL_BYTES];
 
 	afu_sys(SYS_read, w->bell_read, bytes, sizeof bytes);
 }
 
+#define NAME_BYTES 4
+
+uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg)
+{
+	unsigned char bytes[BELL_BYTES];
+	long n = afu_sys(SYS_read, w->bell_read, bytes, sizeof bytes);
+	uint32_t heard = n > 0, value = 0;
+	int rest = 0; /* bytes that the name lacks */
+
+	/* a name that came when there was no room for it is among all others; peers may have made the pipe
+	 * larger */
+	if (n > BELL_BYTES - NAME_BYTES)
+		return AFU_BELL_ALL;
+	for (long i = 0; i < n; i++) {
+		if (bytes[i] & 0x80) {
+			value = bytes[i] & 0x7f;
+			rest = NAME_BYTES - 1;
+		} else if (rest && (bytes[i] & 0x40)) {
+			value = value << 6 | (bytes[i] & 0x3f);
+			if (--rest == 0)
+				name(arg, value);
+		} else {
+			rest = 0;
+			if (bytes[i] == AFU_BELL_ALL)
+				heard = AFU_BELL_ALL;
+		}
+	}
+	return heard;
+}
+
 /* Before RWF_NOSIGNAL (Linux 6.18): SIGPIPE is blocked meanwhile and taken away. */
-static int ring_masked(int fd, const char *byte)
+static int ring_masked(int fd, const void *bytes, size_t n)
 {
 	uint64_t sigpipe = UINT64_C(1) << (SIGPIPE - 1), old, pending = 0;
-	struct timespec none = { 0, 0 };
+	struct timespec none = {0, 0};
 	long err;
 
 	afu_sys(SYS_rt_sigpending, &pending, sizeof pending);
 	afu_sys(SYS_rt_sigprocmask, SIG_BLOCK, &sigpipe, &old, sizeof old);
-	err = afu_sys(SYS_write, fd, byte, 1);
+	err = afu_sys(SYS_write, fd, bytes, n);
 	if (err == -EPIPE && !(pending & sigpipe))
 		afu_sys(SYS_rt_sigtimedwait, &sigpipe, 0, &none, sizeof sigpipe);
 	afu_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
@@ -225,22 +256,44 @@ uint32_t afu_bell_take(int bell_read)
 	return event;
 }
 
-static int ring_as(int fd, uint32_t event)
+/* At once or not at all: n is far below what a pipe takes in one piece. */
+static int ring_with(int fd, const void *bytes, size_t n)
 {
 	static _Atomic int old_kernel;
-	char byte = (char)event;
-	struct iovec iov = { &byte, 1 };
+	struct iovec iov = {(void *)(uintptr_t)bytes, n};
 	long err;
 
 	if (!atomic_load_explicit(&old_kernel, memory_order_relaxed)) {
-		/* the descriptor itself is non-blocking; RWF_NOWAIT is not for a pipe that was opened by path */
+		/* the descriptor itself is non-blocking; RWF_NOWAIT is not for a pipe that was opened by path
+		 */
 		err = afu_sys(SYS_pwritev2, fd, &iov, 1, -1, -1, RWF_NOSIGNAL);
 		if (err != -EOPNOTSUPP && err != -EINVAL)
 			return err < 0 ? (int)err : 0;
 		atomic_store_explicit(&old_kernel, 1, memory_order_relaxed);
 	}
-	err = ring_masked(fd, &byte);
+	err = ring_masked(fd, bytes, n);
 	return err < 0 ? (int)err : 0;
+}
+
+static int ring_as(int fd, uint32_t event)
+{
+	char byte = (char)event;
+
+	return ring_with(fd, &byte, 1);
+}
+
+int afu_bell_ring_all(int fd)
+{
+	return ring_as(fd, AFU_BELL_ALL);
+}
+
+static int ring_name(int fd, uint32_t name)
+{
+	unsigned char bytes[NAME_BYTES] = {
+		(unsigned char)(0x80 | (name >> 18 & 0x7f)), (unsigned char)(0x40 | (name >> 12 & 0x3f)),
+		(unsigned char)(0x40 | (name >> 6 & 0x3f)), (unsigned char)(0x40 | (name & 0x3f))};
+
+	return ring_with(fd, bytes, sizeof bytes);
 }
 
 int afu_bell_ring(int fd)
@@ -303,8 +356,8 @@ static void discard_locked(struct bell **at, struct waste *waste)
 
 static int nobody_reads(int fd)
 {
-	struct pollfd p = { .fd = fd };
-	struct timespec none = { 0, 0 };
+	struct pollfd p = {.fd = fd};
+	struct timespec none = {0, 0};
 
 	return afu_sys(SYS_ppoll, &p, 1, &none, 0, 0) > 0 && (p.revents & (POLLERR | POLLNVAL));
 }
@@ -390,7 +443,7 @@ static void give_back(struct waste *waste)
 
 void afu_waiters_forget(uint32_t process)
 {
-	struct waste waste = { NULL, NULL };
+	struct waste waste = {NULL, NULL};
 
 	afu_plock_acquire(&others.lock);
 	for (struct bell **at = &others.bells; *at;) {
@@ -471,42 +524,57 @@ int afu_waiter_own(uint64_t id)
 
 void afu_waiters_ring_all(void)
 {
-	for (uint32_t i = 0; i < own.used; i++) {
-		if (atomic_load(&own.words[i].asleep))
-			afu_bell_ring(own.waiters[i].bell_write);
-	}
+	/* also those awake: they may be watching what they don't look at */
+	for (uint32_t i = 0; i < own.used; i++)
+		afu_bell_ring_all(own.waiters[i].bell_write);
 }
 
-/* Rings a bell as far as its word asks for it. */
-static int ring_asked(const struct afu_waiter_word *word, int fd, uint32_t events)
+/* What to do with a bell. */
+struct stroke {
+	enum { NOTIFY, CALL, ASK } kind;
+	uint32_t value; /* events, or a name */
+};
+
+/* As far as its word asks for it.  1: somebody sleeps, if that was the question; 0; what the pipe says. */
+static int strike(const struct afu_waiter_word *word, int fd, struct stroke stroke)
 {
+	uint32_t events = stroke.value;
+
+	if (stroke.kind == CALL)
+		return ring_name(fd, stroke.value);
+	if (stroke.kind == ASK)
+		return atomic_load(&word->asleep) != 0;
 	if (atomic_load(&word->asleep))
 		return afu_bell_ring(fd);
 	events &= atomic_load(&word->signals);
 	return __builtin_expect(events != 0, 0) ? ring_as(fd, events) : 0;
 }
 
-/* The same if it is still the waiter that is meant. */
-static int ring_known(const struct bell *b, uint64_t id, uint32_t events)
+/* The same if it is still the waiter that is meant.  A full bell has rung. */
+static int strike_known(const struct bell *b, uint64_t id, struct stroke stroke)
 {
+	int err;
+
 	if (atomic_load(&b->word->generation) != (id & 0xffff))
 		return -ESRCH;
-	return ring_asked(b->word, b->fd, events) == -EPIPE ? -ESRCH : 0;
+	err = strike(b->word, b->fd, stroke);
+	return err == -EPIPE ? -ESRCH : err < 0 ? 0 : err;
 }
 
-static int notify_other(struct afu_thread *th, uint64_t id, uint32_t events)
+static int strike_other(struct afu_thread *th, uint64_t id, struct stroke stroke)
 {
 	struct bell *_Atomic *slot = &others.recent[(id ^ id >> 16 ^ id >> 32) & (DIRECTORY - 1)];
-	struct waste waste = { NULL, NULL };
+	struct waste waste = {NULL, NULL};
 	struct bell *b;
 	int err;
 
 	/* without a lock: who discards a bell or a page waits until nobody is here */
-	atomic_store_explicit(&th->bell_hazard, &others, memory_order_relaxed); /* the discarder's membarrier */
+	atomic_store_explicit(&th->bell_hazard, &others,
+			      memory_order_relaxed); /* the discarder's membarrier */
 	atomic_signal_fence(memory_order_seq_cst);
 	b = atomic_load_explicit(slot, memory_order_acquire); /* pairs with the release below */
 	if (__builtin_expect(b && atomic_load_explicit(&b->id, memory_order_relaxed) == id, 1)) {
-		err = ring_known(b, id, events);
+		err = strike_known(b, id, stroke);
 		atomic_store_explicit(&th->bell_hazard, NULL, memory_order_release);
 		return err;
 	}
@@ -514,7 +582,7 @@ static int notify_other(struct afu_thread *th, uint64_t id, uint32_t events)
 	afu_plock_acquire(&others.lock);
 	err = fetch_locked(id, &b, &waste);
 	if (!err) {
-		err = ring_known(b, id, events);
+		err = strike_known(b, id, stroke);
 		atomic_store_explicit(slot, b, memory_order_release);
 	}
 	afu_plock_release(&others.lock);
@@ -522,7 +590,7 @@ static int notify_other(struct afu_thread *th, uint64_t id, uint32_t events)
 	return err;
 }
 
-int afu_waiter_notify(uint64_t id, uint32_t events)
+static int strike_at(uint64_t id, struct stroke stroke)
 {
 	struct afu_thread *th;
 	int err;
@@ -532,17 +600,32 @@ int afu_waiter_notify(uint64_t id, uint32_t events)
 
 		if (!afu_waiter_own(id))
 			return -ESRCH;
-		ring_asked(&own.words[index], own.waiters[index].bell_write, events);
-		return 0;
+		err = strike(&own.words[index], own.waiters[index].bell_write, stroke);
+		return err < 0 ? 0 : err;
 	}
 	th = afu_thread();
 	afu_thread_enter(th);
-	err = notify_other(th, id, events);
+	err = strike_other(th, id, stroke);
 	afu_thread_leave(th);
 	return err;
 }
 
-void afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted)
+int afu_waiter_notify(uint64_t id, uint32_t events)
+{
+	return strike_at(id, (struct stroke){NOTIFY, events});
+}
+
+int afu_waiter_call(uint64_t id, uint32_t name)
+{
+	return strike_at(id, (struct stroke){CALL, name});
+}
+
+int afu_waiter_sleeps(uint64_t id)
+{
+	return strike_at(id, (struct stroke){ASK, 0});
+}
+
+int afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted, uint64_t tag)
 {
 	unsigned int i, vacant = AFU_CHANNEL_WATCHERS;
 
@@ -563,15 +646,22 @@ void afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted)
 		if (i < AFU_CHANNEL_WATCHERS)
 			break;
 		if (vacant == AFU_CHANNEL_WATCHERS) {
-			atomic_fetch_or(&side->flags, AFU_SIDE_OVERFLOW);
+			atomic_fetch_or(&side->flags,
+					tag & AFU_TAG_EXCLUSIVE ? AFU_SIDE_CROWDED : AFU_SIDE_OVERFLOW);
 			break;
 		}
 		uint64_t none = 0;
 
-		if (atomic_compare_exchange_strong(&side->watcher[vacant], &none, id))
+		if (atomic_compare_exchange_strong(&side->watcher[vacant], &none, id)) {
+			i = vacant;
 			break;
+		}
 		vacant = AFU_CHANNEL_WATCHERS;
 	}
+	/* a name is to be seen by whoever publishes after the look that follows */
+	if (i < AFU_CHANNEL_WATCHERS && atomic_load_explicit(&side->tag[i], memory_order_relaxed) != tag)
+		atomic_store(&side->tag[i],
+			     tag); /* relaxed: names are only ever given by this waiter's owner */
 	/*
 	 * WATCH_IN stays; WATCH_OUT is taken away by the waker that rang for it, maybe only now: the
 	 * version must move for each announcement, or that waker would take away this one too.
@@ -580,6 +670,7 @@ void afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted)
 		atomic_fetch_add(&side->want, 16);
 		atomic_fetch_or(&side->want, wanted);
 	}
+	return i < AFU_CHANNEL_WATCHERS ? 0 : -ENOSPC;
 }
 
 void afu_unwatch(struct afu_side *side, uint64_t id)

@@ -14,6 +14,13 @@
  * bell looks at everything afterwards, and rings it again if it leaves something
  * ready behind.
  *
+ * Whoever watches very many sockets does not look at those that were quiet for long.  They are
+ * cold: their slot holds a name in its tag, and who has something for them writes this name into the bell,
+ * whether its owner sleeps or not, and takes it out of the tag.  If the bell was full, or
+ * says AFU_BELL_ALL, its owner looks at all that it has.  So peers, who can only add to a bell, can make its
+ * owner look in vain, but can hide nothing that others wrote.  A name is 4 bytes that begin with the only
+ * byte above 127, so it is found whatever was written around it.
+ *
  * A bell may also be a signal's: nobody sleeps on it, but the kernel sends its owner a
  * signal for each byte that is written, with the permissions of whoever asked for it.
  * Its word says for which events it is rung, and the byte says which one it was.
@@ -44,6 +51,21 @@ enum {
 	AFU_EVENT_URG = 8, /* out-of-band data */
 	AFU_EVENT_ERR = 16,
 };
+
+/* In a bell: somebody has news and could not be told apart. */
+#define AFU_BELL_ALL 0x20u
+
+/*
+ * A watcher's tag: whether it is content if another of its kind is rung; a name, 0 for none; and a number, so
+ * that a late waker does not take away the same name that was given anew.
+ */
+#define AFU_TAG_EXCLUSIVE (UINT64_C(1) << 63)
+#define AFU_NAME_MAX ((1u << 25) - 1)
+#define AFU_TAG_NAME(tag) ((uint32_t)(tag)&AFU_NAME_MAX)
+static inline uint64_t afu_tag(uint32_t name, uint64_t number)
+{
+	return (number << 25 & ~AFU_TAG_EXCLUSIVE) | name;
+}
 
 struct afu_waiter {
 	uint64_t id; /* process << 32 | index << 16 | generation */
@@ -77,6 +99,9 @@ void afu_waiter_put(struct afu_waiter *w);
 
 /* Empties the bell. */
 void afu_waiter_drain(const struct afu_waiter *w);
+/* The same, for each name that was called.  0: it was silent; AFU_BELL_ALL: everything is to be looked at;
+ * else 1. */
+uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg);
 
 /*
  * Makes it a signal's, as fcntl(2) has it for the token: the owner, the signal.  Until it is
@@ -88,12 +113,19 @@ uint32_t afu_bell_take(int bell_read);
 
 /* Writes to a bell; never blocks, never raises SIGPIPE.  -EPIPE: nobody reads it any more. */
 int afu_bell_ring(int bell_write);
+/* AFU_BELL_ALL. */
+int afu_bell_ring_all(int bell_write);
 
 /*
- * Rings the waiter's bell if it is asleep, or if it is a signal's for one of the events, which may be 0.  0; -ESRCH: there is no such waiter any more;
- * -EAGAIN: its bell can't be had (no descriptor), so somebody else has to ring.
+ * Rings the waiter's bell if it is asleep, or if it is a signal's for one of the events, which may be 0.  0;
+ * -ESRCH: there is no such waiter any more; -EAGAIN: its bell can't be had (no descriptor), so somebody else
+ * has to ring.
  */
 int afu_waiter_notify(uint64_t id, uint32_t events);
+/* Writes a name into the bell, whether anybody sleeps or not.  Likewise. */
+int afu_waiter_call(uint64_t id, uint32_t name);
+/* 1: somebody sleeps on it; else likewise. */
+int afu_waiter_sleeps(uint64_t id);
 
 /* A process is gone: what is known of its bells goes too.  For the broker. */
 void afu_waiters_forget(uint32_t process);
@@ -104,15 +136,19 @@ void afu_waiters_forget(uint32_t process);
  */
 void afu_waiters_tidy(void);
 
-/* Rings every waiter of this process that is asleep. */
+/* Has every waiter of this process look at everything. */
 void afu_waiters_ring_all(void);
 
 /* Whether the id names a waiter of this process that still exists. */
 int afu_waiter_own(uint64_t id);
 
 struct afu_side;
-/* Enters the waiter among the watchers of its own side; wanted: AFU_WATCH_IN, AFU_WATCH_OUT; 0: kicks only. */
-void afu_watch(struct afu_side *own, uint64_t id, uint32_t wanted);
+/*
+ * Enters the waiter among the watchers of its own side; wanted: AFU_WATCH_IN, AFU_WATCH_OUT; 0: kicks only.
+ * tag: 0, or as above.  What is looked at afterwards is looked at after that.  0, or -ENOSPC: there is
+ * no slot, and who rings asks the broker.
+ */
+int afu_watch(struct afu_side *own, uint64_t id, uint32_t wanted, uint64_t tag);
 void afu_unwatch(struct afu_side *own, uint64_t id);
 
 /* A watcher slot overflowed: somebody has to ring everybody. */

@@ -8,60 +8,45 @@
 #include "base/lock.h"
 #include "base/pool.h"
 #include "library/domain.h"
+#include "library/epoll_set.h"
 #include "library/view.h"
 #include "library/wait.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 
-/* With afunix sockets busy for this many looks, the kernel is asked about its own only this often. */
+/* With afunix sockets busy for this many looks, the kernel is asked about its own, and the bell heard, only
+ * this often. */
 #define BUSY_LOOKS 32
 /* Events of one call: fewer than asked for is allowed, and the rest comes with the next. */
 #define BATCH 256
-#define KERNEL_LOOK_NS 50000
-
-struct entry {
-	struct afu_epoll *ep;
-	struct afu_sock *sock;
-	int fd;
-	uint32_t events; /* as registered */
-	int spent;       /* a one-shot that has reported */
-	uint64_t data;
-	struct afu_edges seen;
-	struct entry *prev, *next;   /* ring of the instance */
-	struct entry *sock_next;     /* others of the same socket */
-};
+#define SYSTEM_LOOK_NS 50000
 
 /* Another instance inside this one, for the afunix sockets in it; the kernel knows it too. */
 struct nested {
 	struct afu_epoll *ep;
 	int fd;
+	int spent; /* a one-shot that has reported */
+	int fresh; /* of edges: registered anew */
 	struct epoll_event event;
+	struct nested *next;
 };
-#define NESTED_MAX 8
 #define POLLERS 4
 
 struct afu_epoll {
-	struct afu_plock lock;
+	struct afu_epoll_set set;
 	int fd;
 	uint32_t numbers, uses; /* under the table's lock */
-	int kernels; /* kernel descriptors that were added; closing may have taken some away */
-	unsigned int count;
-	struct entry *head; /* where the next look begins */
-	struct afu_waiter *waiter;
-	_Atomic uint32_t peer_cpu;
-	_Atomic int64_t last_kernel_look;
-	struct nested nested[NESTED_MAX];
-	unsigned int n_nested;
-	uint64_t poller[POLLERS]; /* waiters that poll the instance itself; under its lock */
-	int more_pollers;         /* than there are places for */
-	_Atomic uint32_t busy; /* looks in a row that found something of ours */
+	int kernels;		/* kernel descriptors that were added; closing may have taken some away */
+	_Atomic int64_t last_kernel_look, last_hearing;
+	struct nested *nested;	  /* under the set's lock, as what follows */
+	uint64_t poller[POLLERS]; /* waiters that poll the instance itself */
+	int more_pollers;	  /* than there are places for */
+	_Atomic uint32_t busy;	  /* looks in a row that found something of ours */
 };
 
-/* Before an instance's own lock: the lists that hang on sockets. */
-static struct afu_plock structure;
-static struct afu_pool epolls = { .size = sizeof(struct afu_epoll) };
-static struct afu_pool entries = { .size = sizeof(struct entry) };
+static struct afu_pool epolls = {.size = sizeof(struct afu_epoll)};
+static struct afu_pool nests = {.size = sizeof(struct nested)};
 
 int afu_epoll_enter(int fd)
 {
@@ -86,39 +71,6 @@ void afu_epoll_number(struct afu_epoll *ep, int fd)
 	afu_table_set(fd, (uintptr_t)ep + 1);
 }
 
-/* Whether a number of the socket is registered with the instance. */
-static int in_instance(const struct afu_sock *s, const struct afu_epoll *ep)
-{
-	const struct entry *e = s->watches;
-
-	while (e && e->ep != ep)
-		e = e->sock_next;
-	return e != NULL;
-}
-
-static void unlink_locked(struct entry *e)
-{
-	struct afu_epoll *ep = e->ep;
-	struct entry **at = (struct entry **)&e->sock->watches;
-
-	while (*at && *at != e)
-		at = &(*at)->sock_next;
-	if (*at)
-		*at = e->sock_next;
-	if (e->next == e) {
-		ep->head = NULL;
-	} else {
-		e->prev->next = e->next;
-		e->next->prev = e->prev;
-		if (ep->head == e)
-			ep->head = e->next;
-	}
-	ep->count--;
-	if (ep->waiter && !in_instance(e->sock, ep))
-		afu_sock_unwatch(e->sock, ep->waiter->id);
-	afu_pool_put(&entries, e);
-}
-
 struct afu_epoll *afu_epoll_get(int fd)
 {
 	struct afu_epoll *ep;
@@ -136,14 +88,19 @@ static void end_if_unused(struct afu_epoll *ep)
 {
 	if (ep->numbers || ep->uses)
 		return;
-	afu_plock_acquire(&structure);
-	afu_plock_acquire(&ep->lock);
-	while (ep->head)
-		unlink_locked(ep->head);
-	afu_plock_release(&ep->lock);
-	afu_plock_release(&structure);
-	if (ep->waiter)
-		afu_waiter_put(ep->waiter);
+	afu_plock_acquire(&afu_epoll_structure);
+	afu_plock_acquire(&ep->set.lock);
+	afu_epoll_set_clear(&ep->set);
+	while (ep->nested) {
+		struct nested *in = ep->nested;
+
+		ep->nested = in->next;
+		afu_pool_put(&nests, in);
+	}
+	afu_plock_release(&ep->set.lock);
+	afu_plock_release(&afu_epoll_structure);
+	if (ep->set.waiter)
+		afu_waiter_put(ep->set.waiter);
 	afu_pool_put(&epolls, ep);
 }
 
@@ -168,23 +125,23 @@ void afu_epoll_forget_sock(struct afu_sock *s)
 	if (!s->watches)
 		return;
 	afu_thread_enter(th);
-	afu_plock_acquire(&structure);
+	afu_plock_acquire(&afu_epoll_structure);
 	while (s->watches) {
-		struct entry *e = s->watches;
+		struct afu_epoll_entry *e = s->watches;
 		struct afu_epoll *ep = e->ep;
 
-		afu_plock_acquire(&ep->lock);
-		unlink_locked(e);
-		afu_plock_release(&ep->lock);
+		afu_plock_acquire(&ep->set.lock);
+		afu_epoll_set_remove(&ep->set, e);
+		afu_plock_release(&ep->set.lock);
 	}
-	afu_plock_release(&structure);
+	afu_plock_release(&afu_epoll_structure);
 	afu_thread_leave(th);
 }
 
 /* The first registration of the socket that is to move along. */
-static struct entry *first_moved(const struct afu_sock *s, int number)
+static struct afu_epoll_entry *first_moved(const struct afu_sock *s, int number)
 {
-	struct entry *e = s->watches;
+	struct afu_epoll_entry *e = s->watches;
 
 	while (e && number >= 0 && e->fd != number)
 		e = e->sock_next;
@@ -194,26 +151,26 @@ static struct entry *first_moved(const struct afu_sock *s, int number)
 void afu_epoll_moved(struct afu_sock *s, int number, int fd)
 {
 	struct afu_thread *th = afu_thread();
-	struct entry *e;
+	struct afu_epoll_entry *e;
 
 	if (!s->watches)
 		return;
 	afu_thread_enter(th);
-	afu_plock_acquire(&structure);
+	afu_plock_acquire(&afu_epoll_structure);
 	while ((e = first_moved(s, number)) != NULL) {
 		struct afu_epoll *ep = e->ep;
 		struct epoll_event event = { .events = e->events, .data.u64 = e->data };
 
-		afu_plock_acquire(&ep->lock);
+		afu_plock_acquire(&ep->set.lock);
 		if (afu_sys(SYS_epoll_ctl, ep->fd, EPOLL_CTL_ADD, fd, &event) == 0)
 			ep->kernels++;
-		unlink_locked(e);
-		afu_plock_release(&ep->lock);
+		afu_epoll_set_remove(&ep->set, e);
+		afu_plock_release(&ep->set.lock);
 		/* who sleeps on our sockets alone must look at the kernel's too */
-		if (ep->waiter)
-			afu_waiter_notify(ep->waiter->id, 0);
+		if (ep->set.waiter)
+			afu_waiter_notify(ep->set.waiter->id, 0);
 	}
-	afu_plock_release(&structure);
+	afu_plock_release(&afu_epoll_structure);
 	afu_thread_leave(th);
 }
 
@@ -224,169 +181,170 @@ void afu_epoll_rearm(struct afu_sock *s)
 	if (!s->watches)
 		return;
 	afu_thread_enter(th);
-	afu_plock_acquire(&structure);
-	for (struct entry *e = s->watches; e; e = e->sock_next) {
-		if (!e->ep->waiter)
-			continue;
-		if (!afu_sock_stale(s))
-			afu_sock_watch(s, e->ep->waiter->id, e->events);
-		afu_waiter_notify(e->ep->waiter->id, 0);
+	afu_plock_acquire(&afu_epoll_structure);
+	for (struct afu_epoll_entry *e = s->watches; e; e = e->sock_next) {
+		struct afu_epoll_set *set = &e->ep->set;
+
+		afu_plock_acquire(&set->lock);
+		afu_epoll_set_heat(set, e);
+		if (set->waiter) {
+			afu_epoll_set_watch(e, set->waiter->id);
+			afu_waiter_notify(set->waiter->id, 0);
+		}
+		afu_plock_release(&set->lock);
 	}
-	afu_plock_release(&structure);
+	afu_plock_release(&afu_epoll_structure);
 	afu_thread_leave(th);
 }
 
 void afu_epoll_lock(void)
 {
-	afu_plock_acquire(&structure);
+	afu_plock_acquire(&afu_epoll_structure);
 }
 
 void afu_epoll_unlock(void)
 {
-	afu_plock_release(&structure);
+	afu_plock_release(&afu_epoll_structure);
 }
 
 void afu_epoll_forked(void)
 {
-	structure = epolls.lock = entries.lock = (struct afu_plock){ 0 };
+	epolls.lock = nests.lock = (struct afu_plock){0};
+	afu_epoll_set_forked();
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
 		struct afu_epoll *ep = afu_fd_epoll((int)fd);
 
 		if (!ep)
 			continue;
-		ep->lock = (struct afu_plock){ 0 };
-		ep->waiter = NULL;
+		afu_epoll_set_inherited(&ep->set);
 		ep->uses = 0;
 	}
 }
 
-/* What the entry has to report now; *stale: the socket's view must be renewed first. */
-static uint32_t report(struct afu_thread *th, struct entry *e, int take, struct afu_sock **stale)
+/* Whether some of its afunix sockets has something; edge: and had it not when it was last taken. */
+static int inner_ready(struct afu_thread *th, struct afu_epoll *ep, int edge, int take)
 {
-	uint32_t wanted = e->events & ~(uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP), now;
-
-	if (e->spent)
+	if (!afu_epoll_ready(ep))
 		return 0;
-	atomic_store_explicit(&th->hazard, e->sock, memory_order_relaxed); /* the other half: afu_thread_quiesce() */
-	atomic_signal_fence(memory_order_seq_cst);
-	if (__builtin_expect(afu_sock_stale(e->sock), 0)) {
-		*stale = e->sock;
-		return 0;
-	}
-	now = afu_sock_events(e->sock) & (wanted | EPOLLERR | EPOLLHUP);
-	if (!now)
-		return 0;
-	if ((e->events & EPOLLET) && !afu_sock_edge(e->sock, &e->seen, wanted, take))
-		return 0;
-	if (take) {
-		e->spent = (e->events & EPOLLONESHOT) != 0;
-		if (e->sock->state == AFU_CONNECTED && e->sock->type != SOCK_DGRAM)
-			atomic_store_explicit(&e->ep->peer_cpu,
-					      atomic_load_explicit(&e->sock->peer->cpu, memory_order_relaxed),
-					      memory_order_relaxed); /* a hint */
-	}
-	return now;
+	return !edge || afu_epoll_set_edge(th, &ep->set, take);
 }
 
-/*
- * Goes once round the ring.  take: up to max events are reported into out, and
- * the next look begins behind the last one; else it stops at the first.
- */
-static int collect(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max, int take)
+/* The i-th instance inside; copied, since its sockets are looked at without the lock. */
+static int nested_at(struct afu_thread *th, struct afu_epoll *ep, unsigned int i, struct nested *copy)
 {
-	struct afu_sock *stale;
-	int found;
+	struct nested *in;
 
-again:
-	found = 0;
-	stale = NULL;
 	afu_thread_enter(th);
-	afu_plock_acquire(&ep->lock);
-	if (ep->head) {
-		struct entry *e = ep->head;
-
-		for (unsigned int left = ep->count; left && found < max; left--, e = e->next) {
-			uint32_t now = report(th, e, take, &stale);
-
-			if (stale)
-				break;
-			if (!now)
-				continue;
-			if (take) {
-				out[found].events = now;
-				out[found].data.u64 = e->data;
-			}
-			found++;
-		}
-		if (take && found == max)
-			ep->head = e;
-		if (stale)
-			afu_view_get(stale);
-	}
-	atomic_store_explicit(&th->hazard, NULL, memory_order_release);
-	afu_plock_release(&ep->lock);
+	afu_plock_acquire(&ep->set.lock);
+	in = ep->nested;
+	while (in && i--)
+		in = in->next;
+	if (in)
+		*copy = *in;
+	afu_plock_release(&ep->set.lock);
 	afu_thread_leave(th);
-	if (__builtin_expect(stale != NULL, 0)) {
-		int err = afu_view_renew(stale);
+	return in != NULL;
+}
 
-		afu_view_put(stale);
-		if ((!err || err == AFU_ELSEWHERE) && !found)
-			goto again;
+static struct nested **find_nested(struct afu_epoll *ep, int fd)
+{
+	struct nested **at = &ep->nested;
+
+	while (*at && (*at)->fd != fd)
+		at = &(*at)->next;
+	return at;
+}
+
+/* It was reported: what that changes. */
+static void nested_taken(struct afu_thread *th, struct afu_epoll *ep, int fd)
+{
+	struct nested *in;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&ep->set.lock);
+	in = *find_nested(ep, fd);
+	if (in) {
+		in->fresh = 0;
+		in->spent = (in->event.events & EPOLLONESHOT) != 0;
 	}
-	return found;
+	afu_plock_release(&ep->set.lock);
+	afu_thread_leave(th);
 }
 
-static int collect_nested(struct afu_epoll *ep, struct epoll_event *out, int max);
-
-int afu_epoll_ready(struct afu_epoll *ep)
+/* Reports instances inside that have something of ours. */
+static int collect_nested(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max)
 {
-	return (ep->count && collect(afu_thread(), ep, NULL, 1, 0)) || collect_nested(ep, NULL, 1);
-}
-
-/* Reports instances inside that have something of ours.  Their level is enough: who asks looks at them. */
-static int collect_nested(struct afu_epoll *ep, struct epoll_event *out, int max)
-{
+	struct nested in;
 	int found = 0;
 
-	for (unsigned int i = 0; i < ep->n_nested && found < max; i++) {
-		const struct nested *in = &ep->nested[i];
+	for (unsigned int i = 0; ep->nested && found < max && nested_at(th, ep, i, &in); i++) {
+		int edge = (in.event.events & EPOLLET) != 0;
 
-		if (afu_fd_epoll(in->fd) != in->ep || !(in->event.events & EPOLLIN) || !afu_epoll_ready(in->ep))
+		if (afu_fd_epoll(in.fd) != in.ep || in.spent || !(in.event.events & (EPOLLIN | EPOLLRDNORM)))
+			continue;
+		if (in.fresh ? !afu_epoll_ready(in.ep) : !inner_ready(th, in.ep, edge, out != NULL))
 			continue;
 		if (out) {
-			out[found] = in->event;
-			out[found].events = EPOLLIN;
+			if (in.fresh && edge)
+				afu_epoll_set_edge(th, &in.ep->set, 1);
+			nested_taken(th, ep, in.fd);
+			out[found] = in.event;
+			out[found].events = in.event.events & (EPOLLIN | EPOLLRDNORM);
 		}
 		found++;
 	}
 	return found;
 }
 
-static void nest(struct afu_epoll *ep, struct afu_epoll *inner, int op, int fd, const struct epoll_event *event)
+int afu_epoll_ready(struct afu_epoll *ep)
 {
-	unsigned int i = 0;
+	struct afu_thread *th = afu_thread();
+	int heard = ep->set.n_cold && afu_epoll_set_hear(th, &ep->set), ready;
 
-	while (i < ep->n_nested && ep->nested[i].fd != fd)
-		i++;
-	if (op == EPOLL_CTL_DEL && i < ep->n_nested)
-		ep->nested[i] = ep->nested[--ep->n_nested];
-	else if (op != EPOLL_CTL_DEL && i < NESTED_MAX) {
-		ep->nested[i] = (struct nested){ inner, fd, *event };
-		if (i == ep->n_nested)
-			ep->n_nested++;
-	}
+	ready = (ep->set.n_hot && afu_epoll_set_collect(th, &ep->set, NULL, 1, AFU_EPOLL_PEEK, 0)) ||
+		collect_nested(th, ep, NULL, 1);
+	/* who asks does not take it: somebody may have slept on the bell that is silent now */
+	if (heard && ready)
+		afu_waiter_notify(ep->set.waiter->id, 0);
+	return ready;
 }
 
-static struct entry *find(struct afu_epoll *ep, const struct afu_sock *s, int fd)
+/* The kernel has accepted the change already. */
+static void nest(struct afu_epoll *ep, struct afu_epoll *inner, int op, int fd,
+		 const struct epoll_event *event)
 {
-	struct entry *e = s->watches;
+	struct afu_thread *th = afu_thread();
+	struct nested **at, *in;
+
+	afu_thread_enter(th);
+	afu_plock_acquire(&ep->set.lock);
+	at = find_nested(ep, fd);
+	in = *at;
+	if (op == EPOLL_CTL_DEL && in) {
+		*at = in->next;
+		afu_pool_put(&nests, in);
+	} else if (op != EPOLL_CTL_DEL) {
+		if (!in)
+			in = afu_pool_get(&nests);
+		if (in)
+			*in = (struct nested){inner, fd, 0, 1, *event, *at ? in->next : NULL};
+		*at = in;
+	}
+	afu_plock_release(&ep->set.lock);
+	afu_thread_leave(th);
+}
+
+static struct afu_epoll_entry *find(struct afu_epoll *ep, const struct afu_sock *s, int fd)
+{
+	struct afu_epoll_entry *e = s->watches;
 
 	while (e && (e->ep != ep || e->fd != fd))
 		e = e->sock_next;
 	return e;
 }
 
-/* EPOLLEXCLUSIVE is for newcomers, and goes with few others: as the kernel, before the descriptor is looked for. */
+/* EPOLLEXCLUSIVE is for newcomers, and goes with few others: as the kernel, before the descriptor is looked
+ * for. */
 static int bad_exclusive(int op, uint32_t events)
 {
 	uint32_t allowed = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
@@ -396,9 +354,10 @@ static int bad_exclusive(int op, uint32_t events)
 	return op == EPOLL_CTL_MOD || (op == EPOLL_CTL_ADD && (events & ~allowed));
 }
 
-static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock *s, const struct epoll_event *event)
+static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock *s,
+			  const struct epoll_event *event)
 {
-	struct entry *e = find(ep, s, fd);
+	struct afu_epoll_entry *e = find(ep, s, fd);
 
 	if (bad_exclusive(op, event->events))
 		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
@@ -406,26 +365,11 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	case EPOLL_CTL_ADD:
 		if (e)
 			return afu_refuse(AFU_CAUSE_EPOLL_KNOWN);
-		e = afu_pool_get(&entries);
+		e = afu_epoll_set_add(ep, &ep->set, s, fd);
 		if (!e)
 			return afu_refuse(AFU_CAUSE_NO_MEMORY);
-		e->ep = ep;
-		e->sock = s;
-		e->fd = fd;
 		e->events = event->events;
 		e->data = event->data.u64;
-		e->seen.fresh = 1;
-		e->sock_next = s->watches;
-		s->watches = e;
-		if (ep->head) {
-			e->next = ep->head;
-			e->prev = ep->head->prev;
-			e->prev->next = e;
-			ep->head->prev = e;
-		} else {
-			ep->head = e->next = e->prev = e;
-		}
-		ep->count++;
 		break;
 	case EPOLL_CTL_MOD:
 		if (!e)
@@ -436,11 +380,12 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 		e->data = event->data.u64;
 		e->seen.fresh = 1;
 		e->spent = 0;
+		afu_epoll_set_heat(&ep->set, e);
 		break;
 	case EPOLL_CTL_DEL:
 		if (!e)
 			return afu_refuse(AFU_CAUSE_EPOLL_UNKNOWN);
-		unlink_locked(e);
+		afu_epoll_set_remove(&ep->set, e);
 		return 0;
 	default:
 		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
@@ -448,16 +393,15 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	/* somebody may sleep on the instance, or poll it: they must look at the newcomer */
 	for (unsigned int i = 0; i < POLLERS; i++) {
 		if (ep->poller[i] && !afu_sock_stale(s))
-			afu_sock_watch(s, ep->poller[i], e->events);
+			afu_sock_watch(s, ep->poller[i], e->events, 0);
 		if (ep->poller[i] && afu_waiter_notify(ep->poller[i], 0) == -ESRCH)
 			ep->poller[i] = 0;
 	}
 	if (ep->more_pollers)
 		afu_waiters_ring_all();
-	if (ep->waiter) {
-		if (!afu_sock_stale(s))
-			afu_sock_watch(s, ep->waiter->id, e->events);
-		afu_waiter_notify(ep->waiter->id, 0);
+	if (ep->set.waiter) {
+		afu_epoll_set_watch(e, ep->set.waiter->id);
+		afu_waiter_notify(ep->set.waiter->id, 0);
 	}
 	return 0;
 }
@@ -465,7 +409,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 static int control(struct afu_epoll *ep, int op, int fd, const struct epoll_event *user)
 {
 	struct afu_thread *th = afu_thread();
-	struct epoll_event event = { 0 };
+	struct epoll_event event = {0};
 	struct afu_sock *s;
 	int err;
 
@@ -474,11 +418,11 @@ static int control(struct afu_epoll *ep, int op, int fd, const struct epoll_even
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return err;
-	afu_plock_acquire(&structure);
-	afu_plock_acquire(&ep->lock);
+	afu_plock_acquire(&afu_epoll_structure);
+	afu_plock_acquire(&ep->set.lock);
 	err = control_locked(ep, op, fd, s, &event);
-	afu_plock_release(&ep->lock);
-	afu_plock_release(&structure);
+	afu_plock_release(&ep->set.lock);
+	afu_plock_release(&afu_epoll_structure);
 	afu_view_leave(th);
 	return err;
 }
@@ -494,16 +438,18 @@ static int control_kernel(struct afu_epoll *ep, int epfd, int op, int fd, struct
 	if (afu_fd_epoll(fd))
 		nest(ep, afu_fd_epoll(fd), op, fd, event);
 	ep->kernels += op == EPOLL_CTL_ADD;
-	if (ep->waiter)
-		afu_waiter_notify(ep->waiter->id, 0);
+	if (ep->set.waiter)
+		afu_waiter_notify(ep->set.waiter->id, 0);
 	return 0;
 }
 
 int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct afu_epoll *ep = afu_epoll_get(epfd);
-	int err = ep && afu_fd_ours(fd) ? control(ep, op, fd, event) : AFU_ELSEWHERE;
+	int err = AFU_ELSEWHERE;
 
+	if (ep && afu_fd_ours(fd))
+		err = control(ep, op, fd, event);
 	if (err == AFU_ELSEWHERE)
 		err = control_kernel(ep, epfd, op, fd, event);
 	if (ep)
@@ -520,7 +466,8 @@ static int any_ready(void *arg)
 {
 	const struct waiting *w = arg;
 
-	return collect(w->th, w->ep, NULL, 1, 0) || collect_nested(w->ep, NULL, 1);
+	return afu_epoll_set_collect(w->th, &w->ep->set, NULL, 1, AFU_EPOLL_PEEK, 0) ||
+	       collect_nested(w->th, w->ep, NULL, 1);
 }
 
 static void note_poller(struct afu_epoll *ep, uint64_t waiter)
@@ -539,29 +486,24 @@ static void note_poller(struct afu_epoll *ep, uint64_t waiter)
 		ep->more_pollers = 1;
 }
 
-static void watch_all(struct afu_thread *th, struct afu_epoll *ep, uint64_t waiter)
-{
-	struct entry *e;
-
-	afu_thread_enter(th);
-	afu_plock_acquire(&ep->lock);
-	if (!ep->waiter || ep->waiter->id != waiter)
-		note_poller(ep, waiter);
-	e = ep->head;
-	for (unsigned int left = ep->count; left; left--, e = e->next) {
-		if (!afu_sock_stale(e->sock))
-			afu_sock_watch(e->sock, waiter, e->events);
-	}
-	afu_plock_release(&ep->lock);
-	afu_thread_leave(th);
-}
-
+/* A waiter of somebody else's doesn't know the names of cold sockets: it watches those too. */
 void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter)
 {
-	watch_all(afu_thread(), ep, waiter);
-	for (unsigned int i = 0; i < ep->n_nested; i++) {
-		if (afu_fd_epoll(ep->nested[i].fd) == ep->nested[i].ep)
-			afu_epoll_watch(ep->nested[i].ep, waiter);
+	struct afu_thread *th = afu_thread();
+	int foreign = !ep->set.waiter || ep->set.waiter->id != waiter;
+	struct nested in;
+
+	if (foreign) {
+		afu_thread_enter(th);
+		afu_plock_acquire(&ep->set.lock);
+		note_poller(ep, waiter);
+		afu_plock_release(&ep->set.lock);
+		afu_thread_leave(th);
+	}
+	afu_epoll_set_watch_all(th, &ep->set, waiter, foreign);
+	for (unsigned int i = 0; ep->nested && nested_at(th, ep, i, &in); i++) {
+		if (afu_fd_epoll(in.fd) == in.ep)
+			afu_epoll_watch(in.ep, waiter);
 	}
 }
 
@@ -573,13 +515,53 @@ static int kernel_events(struct afu_epoll *ep, struct epoll_event *out, int max)
 	return n;
 }
 
-/* Both halves, without sleeping; the kernel's seldom while ours is busy. */
-static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max)
+/* With ours busy, what costs a system call is looked at only so often. */
+static int rarely(const struct afu_epoll *ep, const _Atomic int64_t *last)
 {
-	int n = ep->count ? collect(th, ep, out, max, 1) : 0, more = 0;
+	return atomic_load_explicit(&ep->busy, memory_order_relaxed) >= BUSY_LOOKS &&
+	       afu_clock_ns() - atomic_load_explicit(last, memory_order_relaxed) <= SYSTEM_LOOK_NS;
+	/* relaxed: a rate limit */
+}
 
-	if (ep->n_nested && n < max) {
-		int in = collect_nested(ep, out + n, max - n);
+/* What a look is for. */
+enum occasion {
+	ASKED,	/* the call doesn't sleep */
+	SLEEPY, /* it does if there is nothing, and the bell will wake it */
+	RUNG,
+};
+
+/* The hot sockets, and the cold ones that were called. */
+static int gather_ours(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max,
+		       enum occasion why)
+{
+	int listen = 0, take = AFU_EPOLL_TAKE, n;
+
+	if (why == RUNG)
+		listen = AFU_EPOLL_HEAR_ALSO | AFU_EPOLL_HEAR_ELSE;
+	else if (ep->set.n_cold)
+		listen = (rarely(ep, &ep->last_hearing) ? 0 : AFU_EPOLL_HEAR_ALSO) |
+			 (why == ASKED ? AFU_EPOLL_HEAR_ELSE : 0);
+	/* who does nothing but ask loses nothing by looking at quiet ones too, if they are few */
+	if (why == ASKED && !ep->busy && ep->set.n_hot <= 4 * AFU_EPOLL_HOT)
+		take = AFU_EPOLL_POLL;
+	n = afu_epoll_set_collect(th, &ep->set, out, max, take, listen);
+	if (listen & AFU_EPOLL_HEAR_ALSO)
+		atomic_store_explicit(&ep->last_hearing, afu_clock_ns(),
+				      memory_order_relaxed); /* a rate limit */
+	/* what it rang for may be left, and others sleep on it */
+	if (listen && n == max && ep->set.waiter)
+		afu_waiter_notify(ep->set.waiter->id, 0);
+	return n;
+}
+
+/* Both halves, without sleeping; the kernel's seldom while ours is busy. */
+static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max,
+		  enum occasion why)
+{
+	int n = afu_epoll_set_count(&ep->set) ? gather_ours(th, ep, out, max, why) : 0, more = 0;
+
+	if (ep->nested && n < max) {
+		int in = collect_nested(th, ep, out + n, max - n);
 
 		if (in)
 			return n + in; /* without the kernel's half, which may name the same instance */
@@ -589,67 +571,79 @@ static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_even
 			      memory_order_relaxed); /* a rate limit */
 	if (!ep->kernels || n == max)
 		return n;
-	if (atomic_load_explicit(&ep->busy, memory_order_relaxed) < BUSY_LOOKS || afu_clock_ns() - atomic_load_explicit(&ep->last_kernel_look, memory_order_relaxed) > KERNEL_LOOK_NS)
+	if (!rarely(ep, &ep->last_kernel_look))
 		more = kernel_events(ep, out + n, max - n);
 	return more < 0 && !n ? more : n + (more > 0 ? more : 0);
 }
 
-static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask, uint32_t sig_seq)
+static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask, uint32_t sig_seq, int *rang)
 {
 	struct afu_epoll *ep = w->ep;
-	struct pollfd fds[3] = { { .events = POLLIN } };
+	struct pollfd fds[3] = {{.events = POLLIN}};
 	int err = 0;
 
-	if (ep->waiter) {
+	if (ep->set.waiter) {
 		/* asleep before announced: a waker that takes the announcement away must ring */
-		afu_wait_asleep(w->th, ep->waiter);
-		afu_epoll_watch(ep, ep->waiter->id);
+		afu_wait_asleep(w->th, ep->set.waiter);
+		afu_epoll_watch(ep, ep->set.waiter->id);
 		atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	}
 	/* only now: who adds the first kernel descriptor rings if we were asleep already */
 	fds[0].fd = ep->kernels ? ep->fd : -1;
 	if (!any_ready(w))
-		err = afu_wait_kernel(w->th, ep->waiter, fds, 1, deadline, mask, sig_seq);
-	if (ep->waiter)
-		afu_wait_awake(w->th, ep->waiter);
+		err = afu_wait_kernel(w->th, ep->set.waiter, fds, 1, deadline, mask, sig_seq, rang);
+	if (ep->set.waiter)
+		afu_wait_awake(w->th, ep->set.waiter);
+	/* else the look that follows hears it */
+	if (*rang && !afu_epoll_set_count(&ep->set))
+		afu_waiter_drain(ep->set.waiter);
 	return err;
 }
 
-static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int64_t deadline, const sigset_t *mask)
+static void need_waiter(struct afu_epoll *ep)
 {
-	struct waiting w = { afu_thread(), ep };
-	uint32_t sig_seq = atomic_load_explicit(&w.th->sig_seq, memory_order_relaxed); /* its own */
-	int n = gather(w.th, ep, out, max);
+	struct afu_waiter *made = afu_waiter_get();
 
-	if (n || (deadline != AFU_NEVER && deadline <= afu_clock_ns()))
+	afu_table_lock();
+	if (!ep->set.waiter) {
+		ep->set.waiter = made;
+		made = NULL;
+	}
+	afu_table_unlock();
+	if (made)
+		afu_waiter_put(made);
+}
+
+static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int64_t deadline,
+		    const sigset_t *mask)
+{
+	struct waiting w = {afu_thread(), ep};
+	uint32_t sig_seq = atomic_load_explicit(&w.th->sig_seq, memory_order_relaxed); /* its own */
+	int n, asked = deadline != AFU_NEVER && deadline <= afu_clock_ns();
+
+	if (!ep->set.waiter && afu_epoll_set_count(&ep->set) > AFU_EPOLL_HOT)
+		need_waiter(ep); /* those that are quiet go cold */
+	n = gather(w.th, ep, out, max, asked ? ASKED : SLEEPY);
+	if (n || asked)
 		return n;
-	if (ep->count && !mask && afu_spin(w.th, &ep->peer_cpu, any_ready, &w, deadline)) {
-		n = gather(w.th, ep, out, max);
+	if (afu_epoll_set_count(&ep->set) && !mask &&
+	    afu_spin(w.th, &ep->set.peer_cpu, any_ready, &w, deadline)) {
+		n = gather(w.th, ep, out, max, SLEEPY);
 		if (n)
 			return n;
 	}
-	if (!ep->waiter) {
-		struct afu_waiter *made = afu_waiter_get();
-
-		afu_table_lock();
-		if (!ep->waiter) {
-			ep->waiter = made;
-			made = NULL;
-		}
-		afu_table_unlock();
-		if (made)
-			afu_waiter_put(made);
-	}
+	if (!ep->set.waiter)
+		need_waiter(ep);
 	for (;;) {
-		int err = sleep_once(&w, deadline, mask, sig_seq);
+		int rang = 0, err = sleep_once(&w, deadline, mask, sig_seq, &rang);
 
 		if (err == -EINTR)
 			return afu_refuse(AFU_CAUSE_INTERRUPTED);
-		n = gather(w.th, ep, out, max);
+		n = gather(w.th, ep, out, max, rang ? RUNG : SLEEPY);
 		if (n) {
 			/* whoever drained the bell leaves nothing behind for sleepers that share it */
-			if (n == max && ep->waiter && any_ready(&w))
-				afu_waiter_notify(ep->waiter->id, 0);
+			if (n == max && ep->set.waiter && any_ready(&w))
+				afu_waiter_notify(ep->set.waiter->id, 0);
 			return n;
 		}
 		if (err < 0)
@@ -694,7 +688,8 @@ static int start_wait(int epfd, struct epoll_event *events, int n, int64_t deadl
 int afunix_epoll_pwait(int epfd, struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask)
 {
 	if (!afu_fd_epoll(epfd))
-		return (int)afu_return(afu_sys(SYS_epoll_pwait, epfd, events, n, timeout_ms, mask, sizeof(uint64_t)));
+		return (int)afu_return(
+			afu_sys(SYS_epoll_pwait, epfd, events, n, timeout_ms, mask, sizeof(uint64_t)));
 	return (int)afu_return(start_wait(epfd, events, n, afu_wait_deadline_ms(timeout_ms), mask));
 }
 
@@ -707,7 +702,8 @@ int afunix_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struc
 			const sigset_t *mask)
 {
 	if (!afu_fd_epoll(epfd))
-		return (int)afu_return(afu_sys(SYS_epoll_pwait2, epfd, events, n, timeout, mask, sizeof(uint64_t)));
+		return (int)afu_return(
+			afu_sys(SYS_epoll_pwait2, epfd, events, n, timeout, mask, sizeof(uint64_t)));
 	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000))
 		return (int)afu_return(afu_refuse(AFU_CAUSE_POLL_COUNT));
 	return (int)afu_return(start_wait(epfd, events, n, afu_wait_deadline_ts(timeout), mask));

@@ -414,18 +414,24 @@ static int take_connection(struct afu_thread *th, struct afu_sock *s, struct acc
 
 	for (;;) {
 		err = take_from_outside(s, a);
-		if (err)
-			return err < 0 ? err : 0;
+		if (err) {
+			err = err < 0 ? err : 0;
+			break;
+		}
 		a->kernel = -1;
 		err = await_connection(th, s, &w);
 		if (err)
-			return err;
+			break;
 		if (atomic_load(&s->outside) && !pending(s) && !(afu_side_flags(s->own) & AFU_SIDE_RSHUT))
 			continue;
 		err = afu_domain_call(&req, NULL, 0, &a->reply, a->got, &n);
-		if (err != -EAGAIN)
-			return err;
+		if (err != -EAGAIN) /* else another was quicker */
+			break;
 	}
+	/* one waiter is woken for each connection: who goes without it passes it on */
+	if ((err || a->kernel >= 0) && connection_waits(s))
+		afu_wake_one(s->own);
+	return err;
 }
 
 static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)

@@ -143,7 +143,7 @@ static void watch(struct polling *p, uint64_t waiter, int hold)
 
 		if (!s)
 			continue;
-		afu_sock_watch(s, waiter, (uint32_t)(unsigned short)p->fds[i].events);
+		afu_sock_watch(s, waiter, (uint32_t)(unsigned short)p->fds[i].events, 0);
 		if (hold) {
 			afu_view_get(s);
 			p->held[p->n_held++] = s;
@@ -183,7 +183,7 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 {
 	uint32_t sig_seq = atomic_load_explicit(&p->th->sig_seq, memory_order_relaxed); /* its own */
 	struct afu_waiter *w;
-	int ready, err, first = 1;
+	int ready, err, first = 1, rang = 0;
 
 	split(p);
 	if (look(p)) {
@@ -210,8 +210,11 @@ static int run(struct polling *p, int64_t deadline, const sigset_t *mask)
 
 			err = p->kernels ? (int)afu_sys(SYS_ppoll, p->kernel, p->n, &none, 0, 0) : 0;
 		} else {
-			err = afu_wait_kernel(p->th, w, p->kernel, p->n, deadline, mask, sig_seq);
+			err = afu_wait_kernel(p->th, w, p->kernel, p->n, deadline, mask, sig_seq, &rang);
 		}
+		if (rang)
+			afu_waiter_drain(w);
+		rang = 0;
 		if (w)
 			afu_wait_awake(p->th, w);
 		if (err < 0 && err != -EINTR)

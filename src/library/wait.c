@@ -45,7 +45,7 @@ void afu_wait_awake(struct afu_thread *th, struct afu_waiter *w)
 }
 
 int afu_wait_kernel(struct afu_thread *th, const struct afu_waiter *w, struct pollfd *fds, unsigned int n,
-		    int64_t deadline, const sigset_t *mask, uint32_t sig_seq)
+		    int64_t deadline, const sigset_t *mask, uint32_t sig_seq, int *rang)
 {
 	struct timespec left, *timeout = NULL;
 	unsigned int extra = 0;
@@ -82,7 +82,7 @@ int afu_wait_kernel(struct afu_thread *th, const struct afu_waiter *w, struct po
 			continue;
 		ready--;
 		if (w && i == 0)
-			afu_waiter_drain(w);
+			*rang = 1;
 	}
 	if (ready >= 0 && atomic_load_explicit(&th->sig_seq, memory_order_relaxed) != sig_seq && ready == 0)
 		return -EINTR;

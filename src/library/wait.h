@@ -27,10 +27,10 @@ void afu_wait_awake(struct afu_thread *th, struct afu_waiter *w);
 
 /*
  * fds has room for two more than n.  Sleeps until one is ready, the bell rings, a
- * handler runs or the deadline passes; a bell that rang is drained.  The number
+ * handler runs or the deadline passes.  *rang: the bell did, and the caller drains it.  The number
  * of ready descriptors among the n, or -EINTR and other errors of ppoll(2).
  */
 int afu_wait_kernel(struct afu_thread *th, const struct afu_waiter *w, struct pollfd *fds, unsigned int n,
-		    int64_t deadline, const sigset_t *mask, uint32_t sig_seq);
+		    int64_t deadline, const sigset_t *mask, uint32_t sig_seq, int *rang);
 
 #endif

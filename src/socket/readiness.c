@@ -179,15 +179,15 @@ int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t eve
 	return edge;
 }
 
-static void watch_datagrams(struct afu_sock *s, uint64_t waiter, uint32_t events)
+static int watch_datagrams(struct afu_sock *s, uint64_t waiter, uint32_t events, uint64_t tag)
 {
 	const struct afu_flows *f = afu_sock_flows(s);
-	int out = (events & (POLLOUT | POLLWRNORM)) && (!afu_sock_roomy(s) || peer_full(s));
+	int out = (events & (POLLOUT | POLLWRNORM)) && (!afu_sock_roomy(s) || peer_full(s)), err = 0;
 
 	if (s->own)
-		afu_watch(s->own, waiter, AFU_WATCH_IN);
+		err |= afu_watch(s->own, waiter, AFU_WATCH_IN, tag);
 	for (unsigned int i = 0; f && i < f->n_in; i++)
-		afu_watch(f->in[i]->in.own, waiter, AFU_WATCH_IN);
+		err |= afu_watch(f->in[i]->in.own, waiter, AFU_WATCH_IN, tag);
 	for (unsigned int i = 0; f && i < f->n_out && out; i++) {
 		const struct afu_way_out *way = &f->out[i]->out;
 
@@ -195,25 +195,38 @@ static void watch_datagrams(struct afu_sock *s, uint64_t waiter, uint32_t events
 		if (f->out[i] == f->peer && peer_full(s))
 			atomic_store_explicit(&way->own->wake_at, 0,
 					      memory_order_relaxed); /* as in set_wake_at() */
-		afu_watch(way->own, waiter, AFU_WATCH_IN | AFU_WATCH_OUT);
+		err |= afu_watch(way->own, waiter, AFU_WATCH_IN | AFU_WATCH_OUT, tag);
 	}
+	return err ? -ENOSPC : 0;
 }
 
-void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events)
+int afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events, uint64_t tag)
 {
 	uint32_t wanted = AFU_WATCH_IN;
 
-	if (s->type == SOCK_DGRAM) {
-		watch_datagrams(s, waiter, events);
-		return;
-	}
+	if (s->type == SOCK_DGRAM)
+		return watch_datagrams(s, waiter, events, tag);
 	if (s->state != AFU_CONNECTED && s->state != AFU_LISTENING)
-		return;
-	if (s->state == AFU_CONNECTED && (events & (POLLOUT | POLLWRNORM)) && !afu_sock_roomy(s)) {
-		afu_sock_set_wake_at(s, &s->out);
-		wanted |= AFU_WATCH_OUT;
+		return 0;
+	if (s->state == AFU_CONNECTED && (events & (POLLOUT | POLLWRNORM))) {
+		int roomy = afu_sock_roomy(s);
+
+		if (!roomy)
+			afu_sock_set_wake_at(s, &s->out);
+		else if (AFU_TAG_NAME(tag))
+			atomic_store_explicit(&s->own->wake_at, 0,
+					      memory_order_relaxed); /* as in set_wake_at() */
+		if (!roomy || AFU_TAG_NAME(tag))
+			wanted |= AFU_WATCH_OUT;
 	}
-	afu_watch(s->own, waiter, wanted);
+	return afu_watch(s->own, waiter, wanted, tag);
+}
+
+int afu_sock_watchable(const struct afu_sock *s, uint32_t events)
+{
+	if (s->type == SOCK_DGRAM)
+		return s->own && !(events & (POLLOUT | POLLWRNORM));
+	return s->state == AFU_CONNECTED || s->state == AFU_LISTENING;
 }
 
 void afu_sock_unwatch(struct afu_sock *s, uint64_t waiter)

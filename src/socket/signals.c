@@ -27,10 +27,10 @@ void afu_sock_signal_watch(struct afu_sock *s, int fresh)
 	if (!ways)
 		return;
 	if (urgent && s->type == SOCK_STREAM && s->state == AFU_CONNECTED)
-		afu_watch(s->own, urgent, 0);
+		afu_watch(s->own, urgent, 0, 0);
 	if (!io)
 		return;
-	afu_sock_watch(s, io, POLLIN);
+	afu_sock_watch(s, io, POLLIN, 0);
 	/* the peer may have been quicker than we were at entering it */
 	if (fresh && s->type != SOCK_DGRAM && (afu_sock_events(s) & (POLLIN | POLLHUP)))
 		afu_waiter_notify(io, AFU_EVENT_IN);
@@ -56,11 +56,11 @@ void afu_sock_signal_room(struct afu_sock *s)
 
 	if (s->type != SOCK_DGRAM) {
 		set_wake_at(s, &s->out);
-		afu_watch(s->own, io, AFU_WATCH_IN | AFU_WATCH_OUT);
+		afu_watch(s->own, io, AFU_WATCH_IN | AFU_WATCH_OUT, 0);
 	}
 	for (unsigned int i = 0; f && i < f->n_out; i++) {
 		set_wake_at(s, &f->out[i]->out);
-		afu_watch(f->out[i]->out.own, io, AFU_WATCH_OUT);
+		afu_watch(f->out[i]->out.own, io, AFU_WATCH_OUT, 0);
 	}
 	/* nobody may be left who would tell */
 	if (afu_sock_roomy(s))

@@ -332,8 +332,13 @@ uint32_t afu_sock_limit(const struct afu_sock *s);
 /* Whether a read or, out, a write finds what it waits for, by poll's measure. */
 int afu_sock_roomy(const struct afu_sock *s);
 
-/* Asks to be rung: enters the waiter where the events come from, or takes it away. */
-void afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events);
+/*
+ * Asks to be rung: enters the waiter where the events come from, or takes it away.  tag: as afu_watch()
+ * has it; with a name also for room beyond what poll shows already.  0, or -ENOSPC: some are rung by the broker only.
+ */
+int afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events, uint64_t tag);
+/* Whether all that can happen to it comes with a bell. */
+int afu_sock_watchable(const struct afu_sock *s, uint32_t events);
 void afu_sock_unwatch(struct afu_sock *s, uint64_t waiter);
 
 /*

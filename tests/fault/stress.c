@@ -177,7 +177,7 @@ static void sleep_on(struct afu_wait *w, struct afu_waiter *bell, uint32_t watch
 		return;
 	}
 	p = (struct pollfd){ .fd = bell->bell_read, .events = POLLIN };
-	afu_watch(w->own, bell->id, watch);
+	afu_watch(w->own, bell->id, watch, 0);
 	atomic_fetch_add(&bell->word->asleep, 1);
 	atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	if (!w->ready(w->arg)) {

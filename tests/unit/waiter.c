@@ -426,7 +426,7 @@ static void fetch_fails_once(void)
 	w = afu_waiter_get();
 	NEED(w != NULL);
 	atomic_store(&w->word->asleep, 1);
-	afu_watch(side, w->id, AFU_WATCH_IN);
+	afu_watch(side, w->id, AFU_WATCH_IN, 0);
 	pid = fork_other();
 	if (pid == 0) {
 		refuse_fetch = 1;
@@ -487,9 +487,9 @@ static void overflow(void)
 		NEED(w[i] != NULL);
 		atomic_store(&w[i]->word->asleep, 1);
 		CHECK_EQ(atomic_load(&side->flags), i > AFU_CHANNEL_WATCHERS ? AFU_SIDE_OVERFLOW : 0);
-		afu_watch(side, w[i]->id, AFU_WATCH_IN);
+		afu_watch(side, w[i]->id, AFU_WATCH_IN, 0);
 		/* twice is once */
-		afu_watch(side, w[i]->id, AFU_WATCH_IN);
+		afu_watch(side, w[i]->id, AFU_WATCH_IN, 0);
 	}
 	CHECK_EQ(atomic_load(&side->flags), AFU_SIDE_OVERFLOW);
 	afu_wake(side, AFU_OUT);
@@ -504,8 +504,8 @@ static void overflow(void)
 	/* a slot that its owner leaves, and one whose waiter is gone, are free again */
 	afu_unwatch(side, w[0]->id);
 	afu_waiter_put(w[1]);
-	afu_watch(side, w[8]->id, AFU_WATCH_IN);
-	afu_watch(side, w[9]->id, AFU_WATCH_IN);
+	afu_watch(side, w[8]->id, AFU_WATCH_IN, 0);
+	afu_watch(side, w[9]->id, AFU_WATCH_IN, 0);
 	afu_kick(side);
 	for (unsigned int i = 2; i < AFU_CHANNEL_WATCHERS + 2; i++)
 		CHECK_EQ(rung(w[i]), 1);
@@ -526,7 +526,7 @@ static void dead_slots(void)
 	atomic_store(&side->watcher[1], (uint64_t)99 << 32 | 1);
 	atomic_store(&side->watcher[2], UINT64_MAX);
 	atomic_store(&w->word->asleep, 1);
-	afu_watch(side, w->id, AFU_WATCH_IN);
+	afu_watch(side, w->id, AFU_WATCH_IN, 0);
 	pid = fork_other();
 	if (pid == 0) {
 		afu_wake(side, AFU_IN);
@@ -551,16 +551,16 @@ static void announced_meanwhile(void)
 	set_up();
 	w = afu_waiter_get();
 	NEED(w != NULL);
-	afu_watch(side, w->id, AFU_WATCH_OUT);
+	afu_watch(side, w->id, AFU_WATCH_OUT, 0);
 	want = atomic_load(&side->want);
 	CHECK(want & AFU_WATCH_OUT);
-	afu_watch(side, w->id, AFU_WATCH_OUT);
+	afu_watch(side, w->id, AFU_WATCH_OUT, 0);
 	afu_wake_slow(side, want, AFU_OUT);
 	CHECK(atomic_load(&side->want) & AFU_WATCH_OUT);
 	/* and without a new announcement it goes away */
 	afu_wake(side, AFU_OUT);
 	CHECK(!(atomic_load(&side->want) & AFU_WATCH_OUT));
-	afu_watch(side, w->id, AFU_WATCH_IN);
+	afu_watch(side, w->id, AFU_WATCH_IN, 0);
 	afu_wake(side, AFU_IN);
 	CHECK(atomic_load(&side->want) & AFU_WATCH_IN);
 }
@@ -594,7 +594,7 @@ static void receive_rounds(struct traffic *t, struct afu_waiter *w)
 			continue;
 		}
 		atomic_fetch_add(&w->word->asleep, 1);
-		afu_watch(&t->side, w->id, AFU_WATCH_IN);
+		afu_watch(&t->side, w->id, AFU_WATCH_IN, 0);
 		atomic_thread_fence(memory_order_seq_cst);
 		if (atomic_load(&t->sent) == sent) {
 			poll(&p, 1, -1);
