@@ -14,6 +14,7 @@
 
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 /* With afunix sockets busy for this many looks, the kernel is asked about its own, and the bell heard, only
  * this often. */
@@ -443,11 +444,34 @@ static int control_kernel(struct afu_epoll *ep, int epfd, int op, int fd, struct
 	return 0;
 }
 
+/*
+ * One of our sockets joins what was never seen here: an instance that came through exec or with a message, or
+ * none at all.  The kernel would say EPERM to both; of a descriptor that it can poll it says ENOENT or
+ * EINVAL.
+ */
+static struct afu_epoll *recognise(int epfd)
+{
+	int probe = (int)afu_sys(SYS_eventfd2, 0, EFD_CLOEXEC), err;
+
+	if (probe < 0)
+		return NULL;
+	err = (int)afu_sys(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, probe, NULL);
+	afu_sys_close(probe);
+	if (err != -ENOENT || afu_fd_hidden(epfd) || afu_epoll_enter(epfd))
+		return NULL;
+	return afu_epoll_get(epfd);
+}
+
 int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct afu_epoll *ep = afu_epoll_get(epfd);
 	int err = AFU_ELSEWHERE;
 
+	if (!ep && afu_fd_ours(fd) && !afu_fd_known(epfd)) {
+		ep = recognise(epfd);
+		if (ep)
+			ep->kernels = 1; /* for all that is known */
+	}
 	if (ep && afu_fd_ours(fd))
 		err = control(ep, op, fd, event);
 	if (err == AFU_ELSEWHERE)
