@@ -59,8 +59,8 @@ enum afu_op {
 	 */
 	AFU_OP_PARKING,      /* direction, arg 1: 1 if the socket sends.  Reply: fd: that end of the parking */
 	AFU_OP_ENTRUST,      /* the socket sends; arg 1: number of the parcel; fds: tokens.  Reply: data: their ids */
-	AFU_OP_CLAIM,        /* the socket receives; arg 1: number of the parcel, arg 2: id of a socket in it,
-				data[0]: AFU_CLAIM_*.  Reply: fd: token, unless it is dropped */
+	AFU_OP_CLAIM,        /* the socket receives; arg 1: number of the parcel, arg 2: id of a socket in it, 0 to drop
+				all, data[0]: AFU_CLAIM_*.  Reply: fd: token, unless it is dropped */
 	AFU_OP_IDENTITY,     /* the socket sends, as whom the request's credentials say.  Reply: arg 0: identity */
 	AFU_OP_WHO,          /* the socket receives; arg 1: identity, arg 2: 1 for a pidfd.  Reply: arg 0: pid,
 				arg 1: uid << 32 | gid; data: struct afu_asker; fd: pidfd */
@@ -84,7 +84,10 @@ enum afu_op {
 /* The most bytes of globs; an empty one stands for every path. */
 #define AFU_EXPOSED_MAX 4096u
 
-/* CANCEL: by the socket that sends; the parcel did not get under way. */
+/*
+ * TAKE, DROP: parcels of lower numbers are let go, nobody will claim them any more.  CANCEL: by the
+ * socket that sends; the parcel did not get under way.
+ */
 enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP, AFU_CLAIM_CANCEL };
 
 /* LATER: somebody is in the middle of a call, or has yet to accept.  NEVER: it is not connected, or otherwise odd. */

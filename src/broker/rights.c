@@ -125,6 +125,40 @@ enum afu_cause afu_rights_entrust(struct call *c)
 	return AFU_CAUSE_NONE;
 }
 
+static struct parcel *find_parcel(const struct direction *d, uint64_t number, uint64_t id)
+{
+	struct parcel *p;
+
+	DL_FOREACH(d->parcels, p)
+	{
+		if (p->number == number && p->socket->id == id)
+			return p;
+	}
+	return NULL;
+}
+
+/*
+ * What was announced before the parcel at hand.  Receivers claim under the lock of their end and in the
+ * order of the numbers: those who did not were killed, or the record never came.
+ */
+static void let_go_before(struct afu_broker *b, struct direction *d, uint64_t number)
+{
+	while (d->parcels && d->parcels->number < number)
+		let_go(b, d->parcels);
+}
+
+static enum afu_cause drop_all(struct afu_broker *b, struct direction *d, uint64_t number)
+{
+	struct parcel *p, *next;
+
+	DL_FOREACH_SAFE(d->parcels, p, next)
+	{
+		if (p->number == number)
+			let_go(b, p);
+	}
+	return AFU_CAUSE_NONE;
+}
+
 enum afu_cause afu_rights_claim(struct call *c)
 {
 	uint8_t how = c->req->data[0];
@@ -134,11 +168,11 @@ enum afu_cause afu_rights_claim(struct call *c)
 
 	if (!d)
 		return AFU_CAUSE_NOT_CONNECTED;
-	DL_FOREACH(d->parcels, p)
-	{
-		if (p->number == c->req->arg[1] && p->socket->id == c->req->arg[2])
-			break;
-	}
+	if (how == AFU_CLAIM_TAKE || how == AFU_CLAIM_DROP)
+		let_go_before(c->b, d, c->req->arg[1]);
+	if (how == AFU_CLAIM_DROP && !c->req->arg[2])
+		return drop_all(c->b, d, c->req->arg[1]);
+	p = find_parcel(d, c->req->arg[1], c->req->arg[2]);
 	if (!p)
 		return AFU_CAUSE_IDENTITY;
 	if (how == AFU_CLAIM_TAKE || how == AFU_CLAIM_COPY) {

@@ -101,7 +101,7 @@ struct afu_endpoint {
 	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */
 	_Atomic uint64_t signaller[2];     /* (a) waiters whose bells are signals: O_ASYNC, SIGURG; or 0 */
 	uint64_t parcels;                  /* (a) numbers what was parked, under tx_lock */
-	uint64_t tx_deaths, rx_deaths;     /* (a) counts owners of the locks who died; of datagrams; under each */
+	uint64_t tx_deaths, rx_deaths;     /* (a) counts owners of the locks who died; tx: of datagrams; under each */
 	struct afu_endpoint_options opt;
 };
 static_assert(sizeof(struct afu_endpoint) <= AFU_ENDPOINT_SIZE, "one page");

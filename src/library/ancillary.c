@@ -105,12 +105,12 @@ int afu_outgoing_parse(struct afu_outgoing *out)
 
 /* Receiving. */
 
-static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek)
+static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number)
 {
 	struct afu_incoming *in = (struct afu_incoming *)m;
 
 	if (in->parcelled) /* a second look of the same call found the same */
-		afu_parking_refuse(s, &in->rights, 0, peek);
+		afu_parking_refuse(&in->rights, 0);
 	afu_parking_fetch(s, way, number, m->flags & (MSG_PEEK | MSG_CMSG_CLOEXEC), &in->rights);
 	in->parcelled = 1;
 }
@@ -309,7 +309,7 @@ static void put_pidfd(struct afu_incoming *in, struct control *c)
 static void put_rights(struct afu_incoming *in, struct control *c)
 {
 	struct afu_parcel *p = &in->rights;
-	int peek = (in->m.flags & MSG_PEEK) != 0, n;
+	int n;
 	struct cmsghdr head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
 	size_t room, space;
 
@@ -322,17 +322,17 @@ static void put_rights(struct afu_incoming *in, struct control *c)
 	if ((size_t)n > room)
 		n = (int)room;
 	if (in->parcelled)
-		afu_parking_refuse(in->s, p, n, peek);
+		afu_parking_refuse(p, n);
 	in->parcelled = 0;
 	if (!n)
 		return;
 	head.cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
 	if (afu_copy(c->at, &head, sizeof head) || afu_copy(c->at + sizeof head, p->fd, (size_t)n * sizeof(int))) {
-		afu_parking_refuse(in->s, p, 0, peek);
+		afu_parking_refuse(p, 0);
 		c->flags |= MSG_CTRUNC;
 		return;
 	}
-	afu_parking_settle(in->s, p, peek, (in->m.flags & MSG_CMSG_CLOEXEC) != 0);
+	afu_parking_settle(p);
 	space = CMSG_SPACE((size_t)n * sizeof(int));
 	if (space > c->left)
 		space = c->left;
@@ -384,7 +384,7 @@ void afu_incoming_end(struct afu_incoming *in)
 	if (!in->s)
 		return;
 	if (in->parcelled)
-		afu_parking_refuse(in->s, &in->rights, 0, (in->m.flags & MSG_PEEK) != 0);
+		afu_parking_refuse(&in->rights, 0);
 	in->parcelled = 0;
 	afu_view_put(in->s);
 	in->s = NULL;

@@ -189,6 +189,16 @@ long afu_return(long result)
 	return -1;
 }
 
+int afu_domain_sync(void)
+{
+	struct afu_request req = { .op = AFU_OP_SYNC };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	return afu_domain_call(&req, NULL, 0, &reply, got, &n);
+}
+
 int afu_domain_started(void)
 {
 	return gate != NULL;
@@ -304,15 +314,8 @@ int afunix_attach(const char *domain)
 	if (domain && domain[0] == '/' && afu_sys(SYS_newfstatat, AT_FDCWD, domain, &st, 0) < 0)
 		return (int)afu_return(afu_refuse(AFU_CAUSE_NO_SUCH_DOMAIN));
 	err = start(domain);
-	if (!err && domain) {
-		struct afu_request req = { .op = AFU_OP_SYNC };
-		struct afu_reply reply;
-		int got[AFU_MESSAGE_FDS];
-		unsigned int n;
-
-		if (afu_domain_call(&req, NULL, 0, &reply, got, &n) < 0)
-			err = -ECONNREFUSED;
-	}
+	if (!err && domain && afu_domain_sync() < 0)
+		err = -ECONNREFUSED;
 	return (int)afu_return(err);
 }
 

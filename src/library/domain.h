@@ -15,6 +15,9 @@
 int afu_domain_call(struct afu_request *req, const int *fds, unsigned int n, struct afu_reply *reply, int *got,
 		    unsigned int *n_got);
 
+/* What was closed before is closed after.  0 or negative errno. */
+int afu_domain_sync(void);
+
 /* 1: a domain has been decided for. */
 int afu_domain_started(void);
 

@@ -97,7 +97,7 @@ void afu_moved_adopt(struct afu_sock *s, int fd, int first)
 	}
 	s->state = AFU_MOVED;
 	take_numbers(s, fd);
-	afu_view_sync();
+	afu_domain_sync();
 }
 
 void afu_moved_leave(int fd)

@@ -80,21 +80,16 @@ static int entrust(struct afu_sock *s, const struct afu_way_out *way, struct afu
 	return 0;
 }
 
-/* Tells the broker that it need not keep the parcel's sockets, from a descriptor on. */
-static void claim_all(struct afu_sock *s, const struct afu_parcel *p, int from, uint64_t flow, uint8_t how)
+/* One request about a socket of the parcel; a token, or a negative number. */
+static int claim(struct afu_sock *s, uint64_t flow, uint64_t number, uint64_t socket, uint8_t how)
 {
-	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id, .arg = { flow, p->number }, .length = 1,
+	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id, .arg = { flow, number, socket }, .length = 1,
 				   .data = { how } };
 	struct afu_reply reply;
 	int got[AFU_MESSAGE_FDS];
 	unsigned int n;
 
-	for (uint32_t i = 0; i < p->note.n; i++) {
-		if ((int)p->note.socket[i].index < from)
-			continue;
-		req.arg[2] = p->note.socket[i].id;
-		afu_domain_call(&req, NULL, 0, &reply, got, &n);
-	}
+	return afu_domain_call(&req, NULL, 0, &reply, got, &n) < 0 || !n ? -1 : got[0];
 }
 
 /* A descriptor that names the token and does not hold it open. */
@@ -174,8 +169,8 @@ int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parc
 	sent = send_parcel(fd, p, fds);
 	for (uint32_t i = 0; i < p->note.n; i++)
 		afu_sys_close(fds[p->note.socket[i].index]);
-	if (sent < 0)
-		claim_all(s, p, 0, way->flow, AFU_CLAIM_CANCEL);
+	for (uint32_t i = 0; sent < 0 && i < p->note.n; i++)
+		claim(s, way->flow, p->number, p->note.socket[i].id, AFU_CLAIM_CANCEL);
 	return refuse_parcel(sent);
 }
 
@@ -230,9 +225,10 @@ static void discard(struct afu_parcel *p)
 	p->n = 0;
 }
 
-static void drop_sockets(struct afu_sock *s, const struct afu_parcel *p, int from)
+/* The broker need not keep what belongs to the record, nor to those before. */
+static void drop_sockets(struct afu_sock *s, const struct afu_way_in *way, uint64_t number)
 {
-	claim_all(s, p, from, p->flow, AFU_CLAIM_DROP);
+	claim(s, way->flow, number, 0, AFU_CLAIM_DROP);
 }
 
 /* Where what was received stands in the order: 0, it is the one; negative, before it; positive, there is none. */
@@ -250,27 +246,38 @@ static void set_peek_offset(int fd, int offset)
 	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
 }
 
+/* One that is to be taken: under which number, and how. */
+struct errand {
+	uint64_t number;
+	int flags;   /* MSG_CMSG_CLOEXEC */
+	int with;    /* its descriptors are wanted */
+	int careful; /* somebody was killed over one, so the next may be another record's: it is looked at first */
+	int passed;  /* result: how many were before it */
+};
+
 /* The parcel of that number; what is before it has no record, or one that was passed over.  0: there is none. */
-static int take_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
+static int take_parcel(int fd, struct afu_parcel *p, struct errand *e)
 {
-	for (int passed = 0; passed < PASSED_MAX; passed++) {
-		int first = !passed;
+	if (e->careful)
+		set_peek_offset(fd, -1);
+	for (; e->passed < PASSED_MAX; e->passed++) {
+		int look = e->careful || e->passed;
 		/* it is the first nearly always, so that one is not looked at before */
-		long got = receive_parcel(fd, p, first ? flags : MSG_PEEK, first);
-		int place = place_of(p, got, number);
+		long got = receive_parcel(fd, p, look ? MSG_PEEK : e->flags, !look && e->with);
+		int place = place_of(p, got, e->number);
 
 		/* another holder who does not keep to the lock may take it away meanwhile */
-		if (!place && !first)
-			place = place_of(p, receive_parcel(fd, p, flags, 1), number) ? 1 : 0;
+		if (!place && look)
+			place = place_of(p, receive_parcel(fd, p, e->flags, e->with), e->number) ? 1 : 0;
 		if (!place)
 			return 1;
 		discard(p);
 		if (place > 0)
 			return 0; /* the sender lied; what came of a later one is lost to him */
-		if (first)
-			set_peek_offset(fd, -1); /* whoever peeked last may have been killed */
-		else
+		if (look)
 			receive_parcel(fd, p, 0, 0);
+		else
+			set_peek_offset(fd, -1); /* whoever peeked last may have been killed */
 	}
 	return 0;
 }
@@ -298,33 +305,79 @@ static int peek_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
 	return !place;
 }
 
+/* One socket of the parcel, under the number of the descriptor that named it; 0: it could not be had. */
+static int claim_one(struct afu_sock *s, const struct afu_parcel *p, uint32_t i, int flags)
+{
+	int token = claim(s, p->flow, p->number, p->note.socket[i].id, flags & MSG_PEEK ? AFU_CLAIM_COPY : AFU_CLAIM_TAKE);
+
+	if (token < 0)
+		return 0;
+	afu_sys(SYS_dup3, token, p->fd[p->note.socket[i].index], flags & MSG_CMSG_CLOEXEC ? O_CLOEXEC : 0);
+	afu_sys_close(token);
+	return 1;
+}
+
+/*
+ * Those for which there was a number.  It is done before the record is taken: whoever is killed
+ * over it leaves a record whose next reader finds no parcel, and says so.
+ */
+static void claim_sockets(struct afu_sock *s, struct afu_parcel *p, int flags)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < p->note.n; i++) {
+		if ((int)p->note.socket[i].index < p->n && claim_one(s, p, i, flags))
+			p->note.socket[n++] = p->note.socket[i];
+	}
+	p->note.n = n;
+}
+
+/* Whether a holder of the lock was killed since this was asked last, by this view. */
+static int deaths_since(const struct afu_sock *s, struct afu_way_in *way)
+{
+	int since = way->deaths != s->ep->rx_deaths;
+
+	way->deaths = s->ep->rx_deaths;
+	return since;
+}
+
 void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int flags,
 		       struct afu_parcel *p)
 {
-	int fd = parking(s, &way->parking, way->flow, 0);
+	int fd = parking(s, &way->parking, way->flow, 0), peek = flags & MSG_PEEK, found = 0;
+	struct errand e = { .number = number, .flags = flags, .with = 1 };
+	uint32_t sockets = 0;
 
 	p->n = 0;
 	p->number = number;
 	p->flow = way->flow;
-	if (fd >= 0 && (flags & MSG_PEEK ? peek_parcel : take_parcel)(fd, p, number, flags))
-		return;
-	discard(p);
-	p->truncated = 1;
-	p->note.n = 0;
+	if (fd >= 0 && peek) {
+		found = peek_parcel(fd, p, number, flags);
+	} else if (fd >= 0) {
+		e.careful = deaths_since(s, way);
+		found = take_parcel(fd, p, &e);
+	}
+	if (found) {
+		sockets = p->note.n;
+		claim_sockets(s, p, flags);
+	} else {
+		discard(p);
+		p->truncated = 1;
+		p->note.n = 0;
+	}
+	/* those of the dead, and those for which there was no number */
+	if (!peek && (!found || e.passed || p->note.n < sockets))
+		drop_sockets(s, way, number);
 }
 
 static void unpark_none(struct afu_sock *s, struct afu_way_in *way, uint64_t number)
 {
-	int fd = parking(s, &way->parking, way->flow, 0), passed = 0, place;
-	struct afu_parcel p = { .number = number, .flow = way->flow };
+	int fd = parking(s, &way->parking, way->flow, 0);
+	struct errand e = { .number = number, .careful = fd >= 0 && deaths_since(s, way) };
+	struct afu_parcel p;
 
-	if (fd < 0)
-		return;
-	do
-		place = place_of(&p, receive_parcel(fd, &p, 0, 0), number);
-	while (place < 0 && ++passed < PASSED_MAX);
-	if (!place)
-		drop_sockets(s, &p, 0);
+	if (fd >= 0 && (!take_parcel(fd, &p, &e) || e.passed || p.note.n))
+		drop_sockets(s, way, number);
 }
 
 void afu_parking_start(void)
@@ -332,45 +385,26 @@ void afu_parking_start(void)
 	afu_unpark_none = unpark_none;
 }
 
-/* One socket of the parcel; 0: it could not be had. */
-static int settle_one(struct afu_sock *s, const struct afu_parcel *p, uint32_t i, int peek, int cloexec)
+void afu_parking_settle(const struct afu_parcel *p)
 {
-	struct afu_request req = { .op = AFU_OP_CLAIM, .socket = s->id,
-				   .arg = { p->flow, p->number, p->note.socket[i].id }, .length = 1,
-				   .data = { peek ? AFU_CLAIM_COPY : AFU_CLAIM_TAKE } };
-	int got[AFU_MESSAGE_FDS], to = p->fd[p->note.socket[i].index];
-	struct afu_reply reply;
-	unsigned int n;
-
-	if (afu_domain_call(&req, NULL, 0, &reply, got, &n) < 0)
-		return 0;
-	afu_sys(SYS_dup3, got[0], to, cloexec ? O_CLOEXEC : 0);
-	afu_sys_close(got[0]);
-	return afu_view_recognise(to);
+	for (uint32_t i = 0; i < p->note.n; i++)
+		afu_view_recognise(p->fd[p->note.socket[i].index]);
 }
 
-void afu_parking_settle(struct afu_sock *s, struct afu_parcel *p, int peek, int cloexec)
+void afu_parking_refuse(struct afu_parcel *p, int from)
 {
-	for (uint32_t i = 0; i < p->note.n; i++) {
-		if ((int)p->note.socket[i].index < p->n)
-			settle_one(s, p, i, peek, cloexec);
-	}
-	/* those for which there was no number */
-	if (!peek)
-		drop_sockets(s, p, p->n);
-}
+	uint32_t left = 0;
 
-void afu_parking_refuse(struct afu_sock *s, struct afu_parcel *p, int from, int peek)
-{
 	for (int i = from; i < p->n; i++)
 		afu_sys_close(p->fd[i]);
-	if (!peek)
-		drop_sockets(s, p, from);
 	for (uint32_t i = 0; i < p->note.n; i++) {
 		if ((int)p->note.socket[i].index < from)
-			continue;
-		p->note.socket[i--] = p->note.socket[--p->note.n];
+			p->note.socket[left++] = p->note.socket[i];
 	}
+	/* tokens were among them */
+	if (left < p->note.n)
+		afu_domain_sync();
+	p->note.n = left;
 	if (from < p->n)
 		p->n = from;
 }

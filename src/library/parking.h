@@ -29,14 +29,15 @@ struct afu_parcel {
 int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p);
 /*
  * Fetches those of that number, with the recvmsg flags MSG_PEEK and MSG_CMSG_CLOEXEC if they are
- * set; MSG_PEEK: copies.  What was parked before it and has no record is closed.
+ * set; MSG_PEEK: copies.  What was parked before it and has no record is closed.  Under the lock of the
+ * way, before the record is taken.
  */
 void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int flags,
 		       struct afu_parcel *p);
-/* The sockets among those that were fetched become sockets of this process.  peek, cloexec: as fetched. */
-void afu_parking_settle(struct afu_sock *s, struct afu_parcel *p, int peek, int cloexec);
+/* The sockets among those that were fetched become sockets of this process. */
+void afu_parking_settle(const struct afu_parcel *p);
 /* Closes what was fetched, from a descriptor on; not settled yet. */
-void afu_parking_refuse(struct afu_sock *s, struct afu_parcel *p, int from, int peek);
+void afu_parking_refuse(struct afu_parcel *p, int from);
 /* The view of the direction ends. */
 void afu_parking_close(_Atomic int *parking);
 void afu_parking_start(void);

@@ -78,13 +78,10 @@ pid_t afunix_fork(void)
 
 static void sync_broker(void)
 {
-	struct afu_request req = { .op = AFU_OP_SYNC };
-	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS], saved = errno;
-	unsigned int n;
+	int saved = errno;
 
 	if (afu_domain_started())
-		afu_domain_call(&req, NULL, 0, &reply, got, &n);
+		afu_domain_sync();
 	errno = saved;
 }
 

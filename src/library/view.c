@@ -118,7 +118,7 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		s->own = &ch->side[side];
 		s->peer = &ch->side[1 - side];
 		s->out = (struct afu_way_out){ afu_channel_ring(ch, side), &s->ep->tx, s->own, s->peer, 0, 0 };
-		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0 };
+		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0, 0 };
 		s->ch = ch;
 		s->channel_id = ch->id;
 	}
@@ -299,16 +299,6 @@ int afu_view_reenter(struct afu_thread *th, struct afu_sock *s)
 	}
 }
 
-void afu_view_sync(void)
-{
-	struct afu_request req = { .op = AFU_OP_SYNC };
-	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS];
-	unsigned int n;
-
-	afu_domain_call(&req, NULL, 0, &reply, got, &n);
-}
-
 /* The last number and the last use are gone. */
 static void end(struct afu_sock *s, int fd)
 {
@@ -316,7 +306,7 @@ static void end(struct afu_sock *s, int fd)
 	afu_view_free(s);
 	if (fd >= 0) {
 		afu_sys_close(fd);
-		afu_view_sync();
+		afu_domain_sync();
 	}
 	afu_waiters_tidy();
 }

@@ -76,9 +76,6 @@ int afu_view_close(int fd);
 /* Recognises a token that came from elsewhere (exec).  1 if it is one. */
 int afu_view_recognise(int fd);
 
-/* What was closed is closed for everybody when this returns. */
-void afu_view_sync(void);
-
 void afu_view_forked(void);
 
 #endif

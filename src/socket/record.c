@@ -78,11 +78,11 @@ void afu_sock_recover_rx(struct afu_sock *s)
 {
 	const struct afu_flows *f = s->type == SOCK_DGRAM ? afu_sock_flows(s) : NULL;
 
+	s->ep->rx_deaths++;
 	if (s->type != SOCK_DGRAM) {
 		recover_in(&s->in);
 		return;
 	}
-	s->ep->rx_deaths++;
 	for (unsigned int i = 0; f && i < f->n_in; i++)
 		afu_flow_mend_in(s, f->in[i]);
 }
@@ -230,7 +230,7 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 		return;
 	}
 	if (m->unpark)
-		m->unpark(m, s, way, words[n], (m->flags & MSG_PEEK) != 0);
+		m->unpark(m, s, way, words[n]);
 	else if (!(m->flags & MSG_PEEK) && afu_unpark_none)
 		afu_unpark_none(s, way, words[n]);
 }

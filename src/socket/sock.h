@@ -29,6 +29,7 @@ struct afu_way_in {
 	struct afu_side *own, *peer;
 	uint64_t flow;        /* 0: the connection */
 	_Atomic int parking;  /* 1 + a descriptor: where to fetch what was parked; library/parking.c; 0 */
+	uint64_t deaths;      /* of owners of the lock, when something was fetched last */
 };
 struct afu_way_out {
 	struct afu_ring ring;
@@ -164,7 +165,7 @@ struct afu_receiving {
 	int flags; /* MSG_* */
 	int split; /* the speaker's identity ends a stream's read */
 	/* takes descriptors out of the parking, or copies them, under the lock of the way */
-	void (*unpark)(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number, int peek);
+	void (*unpark)(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number);
 	uint32_t has; /* results: AFU_RECORD_* that the words below hold */
 	uint64_t time, identity;
 	int msg_flags; /* MSG_TRUNC, MSG_OOB */

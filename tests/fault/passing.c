@@ -33,7 +33,7 @@ enum { PAIRS = 3, PROCESSES = 2 * PAIRS, WARM = 50, SLACK = 4, PATIENCE_MS = 100
 
 static struct shared {
 	_Atomic uint32_t stop, failed, deaths;
-	_Atomic uint64_t given, taken, bare, left;
+	_Atomic uint64_t given, taken, bare;
 	char text[200];
 } * s;
 
@@ -108,9 +108,7 @@ static void await_end(int fd, const char *what)
 		if (poll(&p, 1, 1000) <= 0) {
 			if (now_ms() < end)
 				continue;
-			/* what its taker was killed over stays with the broker until the direction ends */
-			if (!kills || ++s->left > 3)
-				complain(what, bytes);
+			complain(what, bytes);
 			return;
 		}
 		n = read(fd, &c, 1);

@@ -68,7 +68,8 @@ static void begin(void)
 		f->in = (struct afu_way_in){
 			ring,	      (void *)((char *)w.receiver.ep + AFU_ENDPOINT_RX_AT + AFU_ENDPOINT_SLOT * i),
 			&ch->side[1], &ch->side[0],
-			f->id,	      0};
+			f->id,	      0,
+			0};
 		w.list[i] = f;
 	}
 }
