@@ -16,6 +16,7 @@
 #include <linux/stat.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -48,11 +49,11 @@ static int make_book(struct afu_broker *b)
 	size_t length;
 	void *p;
 
-	b->book = afu_memory_make("afunix:book", 4096);
-	if (b->book < 0 || afu_memory_map(b->book, 4096, 1, &p) < 0)
+	b->book = afu_memory_make("afunix:book", sizeof *b->book_page);
+	if (b->book < 0 || afu_memory_map(b->book, sizeof *b->book_page, 1, &p) < 0)
 		return -1;
-	b->alive = p;
-	atomic_store(b->alive, (uint32_t)afu_sys(SYS_gettid) | FUTEX_WAITERS);
+	b->book_page = p;
+	atomic_store(&b->book_page->alive, (uint32_t)afu_sys(SYS_gettid) | FUTEX_WAITERS);
 	if (afu_sys(SYS_get_robust_list, 0, &head, &length) == 0)
 		head->list_op_pending = (void *)((char *)p - head->futex_offset);
 	return afu_memory_seal_writes(b->book);
@@ -107,15 +108,15 @@ void afu_broker_free(struct afu_broker *b)
 	afu_connection_abandon(b, s);
 	HASH_ITER(hh, b->clients, c, next_client)
 	afu_broker_client_gone(b, c);
-	if (b->alive) {
+	if (b->book_page) {
 		struct robust_list_head *head;
 		size_t length;
 
-		atomic_store(b->alive, 0);
-		afu_futex_wake(b->alive, INT32_MAX, 1);
+		atomic_store(&b->book_page->alive, 0);
+		afu_futex_wake(&b->book_page->alive, INT32_MAX, 1);
 		if (afu_sys(SYS_get_robust_list, 0, &head, &length) == 0)
 			head->list_op_pending = NULL;
-		munmap((void *)(uintptr_t)b->alive, 4096);
+		munmap(b->book_page, sizeof *b->book_page);
 	}
 	if (b->book >= 0)
 		close(b->book);
@@ -218,8 +219,12 @@ static enum afu_cause attach(struct call *c)
 		return AFU_CAUSE_REQUEST_FORM;
 	if (!is_page(c->fds[0]))
 		return AFU_CAUSE_REQUEST_FORM;
+	if (getrandom(c->client->key, sizeof c->client->key, 0) != (ssize_t)sizeof c->client->key)
+		return AFU_CAUSE_NO_MEMORY;
 	c->client->page = take_fd(c, 0);
 	c->client->attached = 1;
+	c->reply->length = sizeof c->client->key;
+	memcpy(c->reply->data, c->client->key, sizeof c->client->key);
 	c->reply->arg[0] = c->client->process;
 	afu_call_give(c, c->b->book, 1);
 	return AFU_CAUSE_NONE;
@@ -315,6 +320,8 @@ static enum afu_cause op_pair(struct call *c)
 	c->reply->arg[0] = s[1]->id;
 	afu_call_give(c, s[0]->memory, 1);
 	afu_call_give(c, s[1]->memory, 1);
+	if (conn)
+		afu_seal_conn(c, conn, 1u << 0 | 1u << 1);
 	afu_call_give(c, conn ? conn->memory : s[0]->events_memory, 1);
 	if (!conn)
 		afu_call_give(c, s[1]->events_memory, 1);
@@ -332,10 +339,12 @@ static enum afu_cause op_channel(struct call *c)
 	c->reply->arg[0] = s->state;
 	c->reply->arg[1] = s->side;
 	c->reply->arg[2] = (uint64_t)s->type;
-	if (s->events_memory >= 0)
+	if (s->events_memory >= 0) {
 		afu_call_give(c, s->events_memory, 1);
-	else if (s->conn)
+	} else if (s->conn) {
+		afu_seal_conn(c, s->conn, 1u << s->side);
 		afu_call_give(c, s->conn->memory, 1);
+	}
 	afu_outside_show(c, s);
 	return AFU_CAUSE_NONE;
 }
@@ -583,6 +592,9 @@ static const struct {
 	[AFU_OP_DISCONNECT] = { afu_flow_disconnect, 1 },
 	[AFU_OP_FLOWS] = { afu_flow_list, 1 },
 	[AFU_OP_FLOW] = { afu_flow_get, 1 },
+	[AFU_OP_SEAL] = { afu_seal_note, 1 },
+	[AFU_OP_SEALED] = { afu_seal_ask, 1 },
+	[AFU_OP_RENAMING] = { afu_seal_renaming, 0 },
 	[AFU_OP_SYNC] = { op_sync, 0 },
 	[AFU_OP_WAITER] = { op_waiter, 0 },
 	[AFU_OP_FETCH] = { op_fetch, 0 },

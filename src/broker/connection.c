@@ -198,9 +198,9 @@ enum afu_cause afu_connection_connect(struct call *c)
 		enqueue(l, embryo);
 	}
 	/* whoever connects speaks first, as a rule before anybody has accepted: that is recorded */
+	afu_seal_conn(c, s->conn, 1u << 0);
 	if (c->req->arg[1] == ((uint64_t)c->who->uid << 32 | c->who->gid) && s->conn->from[0].voices)
-		c->reply->arg[1] = afu_voice_admit(c->b, s->conn->from[0].voices, c->who->pid, c->who->uid,
-						      c->who->gid);
+		c->reply->arg[1] = afu_voice_admit(c, s->conn->from[0].voices);
 	c->reply->arg[0] = s->state;
 	afu_call_give(c, s->conn->memory, 1);
 	return AFU_CAUSE_NONE;
@@ -333,6 +333,7 @@ enum afu_cause afu_connection_accept(struct call *c)
 	c->reply->socket = s->id;
 	c->reply->length = s->conn->name[0].length;
 	memcpy(c->reply->data, s->conn->name[0].address, s->conn->name[0].length);
+	afu_seal_conn(c, s->conn, 1u << s->side);
 	afu_call_give(c, token, 0);
 	afu_call_give(c, s->memory, 1);
 	afu_call_give(c, s->conn->memory, 1);

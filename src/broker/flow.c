@@ -453,7 +453,7 @@ enum afu_cause afu_flow_list(struct call *c)
 enum afu_cause afu_flow_get(struct call *c)
 {
 	const struct bsock *s = c->socket;
-	const struct flow *f = afu_flow_find(s, c->req->arg[0]);
+	struct flow *f = afu_flow_find(s, c->req->arg[0]);
 	uint64_t roles;
 
 	if (!f)
@@ -463,6 +463,7 @@ enum afu_cause afu_flow_get(struct call *c)
 	c->reply->arg[1] = f->to ? f->to->queue_max : 0;
 	c->reply->length = f->name[SENDER].length;
 	memcpy(c->reply->data, f->name[SENDER].address, f->name[SENDER].length);
+	afu_seal_flow(c, f, (f->to == s ? AFU_PARTY_RECEIVES : 0u) | (f->from == s ? AFU_PARTY_SENDS : 0u));
 	afu_call_give(c, f->memory, 1);
 	/* of a receiver that is gone nothing counts any more */
 	afu_call_give(c, f->to ? f->to->inbox_memory : f->memory, 1);

@@ -16,7 +16,8 @@
 #define AFU_MESSAGE_FDS 16
 
 enum afu_op {
-	AFU_OP_ATTACH = 1,   /* arg 0: AFU_PROTOCOL; data: secret; fd: status page.  Reply: arg 0: process id; fd: book */
+	AFU_OP_ATTACH = 1,   /* arg 0: AFU_PROTOCOL; data: secret; fd: status page.  Reply: arg 0: process id; data: two words
+				to sign with; fd: book */
 	AFU_OP_SOCKET,       /* arg 0: type.  Reply: socket; fds: token, endpoint; of datagrams: events */
 	AFU_OP_PAIR,         /* arg 0: type.  Reply: socket, arg 0: the other; fds: token, token, endpoint, endpoint,
 				channel; of datagrams: events, events */
@@ -76,6 +77,11 @@ enum afu_op {
 	AFU_OP_TAKEN,        /* socket; the kernel socket of its name is the caller's alone from now on */
 	AFU_OP_CLOSING,      /* nothing.  Reply: arg 0: how many descriptors the broker is closing just now */
 	AFU_OP_EXPOSED,      /* nothing.  Reply: arg 0: bytes of the globs, each with a NUL; fd: they, if there are any */
+	AFU_OP_SEAL,         /* the socket sends, as whom the request's credentials say; arg 1: place of a record, arg 2: secret
+				of its parcel; data: its digest.  Reply: arg 0: 1 if the direction is sealed */
+	AFU_OP_SEALED,       /* the socket receives; arg 1: place of a record, arg 2: of the first one; data: its digest.
+				Reply: arg 0: as before, arg 1: identity of who has told of it, 0, arg 2: secret */
+	AFU_OP_RENAMING,     /* the caller is about to change its ids */
 	AFU_OPS,
 };
 
@@ -120,6 +126,7 @@ struct afu_parcel_note {
 	uint32_t n; /* of the descriptors, those that stand for sockets of ours */
 	uint32_t pad;
 	uint64_t number;
+	uint64_t secret; /* at an end where somebody else may park under the same number */
 	struct {
 		uint32_t index;
 		uint32_t pad;

@@ -36,6 +36,8 @@
 #define MOVES_MAX 64
 #define DEPTH_MAX 8
 #define CLOSING_NS 5000000
+/* The ids of those who have none. */
+#define NOBODY 65534
 
 /* One direction of what is being moved. */
 struct lane {
@@ -216,12 +218,21 @@ static int socket_in_flight(struct move *m, const struct lane *l, uint64_t numbe
 	return afu_store_token(p->socket);
 }
 
-/* The descriptors that go with the record of that number; how many. */
-static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, uint64_t number)
+/* Whether the parcel is before the one that is looked for, or is not its sender's. */
+static int is_passed(const struct parked *p, uint64_t number, const uint64_t *secret)
+{
+	if (!p->there || p->note.number < number)
+		return 1;
+	return p->note.number == number && secret && p->note.secret != *secret;
+}
+
+/* The descriptors that go with the record of that number; how many.  secret: those alone, or NULL. */
+static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, uint64_t number,
+			const uint64_t *secret)
 {
 	if (!l->way->parking[1])
 		return 0;
-	while (!p->there || p->note.number < number) {
+	while (is_passed(p, number, secret)) {
 		close_parked(p);
 		look_at_parking(l, p);
 		if (!p->n)
@@ -241,18 +252,20 @@ static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, 
 	return p->n;
 }
 
-/* Whom the record names as its sender; 0: nobody that is known. */
-static int speaker_of(const struct lane *l, uint64_t identity, struct ucred *to)
+/* Whose word the record is; if nobody's, the broker's own name and rights shall not be seen either. */
+static void speaker_of(const struct lane *l, uint64_t identity, struct ucred *to)
 {
 	const struct voices *v = l->way->voices;
 
 	for (unsigned int i = 0; v && i < v->n; i++) {
-		if (v->who[i]->id != identity)
+		const struct voice *who = v->who[i].voice;
+
+		if (who->id != identity)
 			continue;
-		*to = (struct ucred){v->who[i]->who.pid, v->who[i]->who.uid, v->who[i]->who.gid};
-		return 1;
+		*to = (struct ucred){who->who.pid, who->who.uid, who->who.gid};
+		return;
 	}
-	return 0;
+	*to = (struct ucred){getpid(), NOBODY, NOBODY};
 }
 
 struct letter {
@@ -260,8 +273,7 @@ struct letter {
 	int flags;
 	int n; /* descriptors */
 	const int *fd;
-	int spoken; /* it says who sends it */
-	struct ucred who;
+	struct ucred who; /* sends it */
 };
 
 static int send_letter(int fd, const struct letter *t, int spoken)
@@ -297,35 +309,38 @@ static int send_letter(int fd, const struct letter *t, int spoken)
 static int pass(struct move *m, unsigned int from, const struct afu_ring_record *rec, struct parked *p)
 {
 	struct lane *l = &m->lane[from];
-	uint32_t n = rec->length - rec->offset, word = 0;
+	uint32_t word = 0;
 	uint64_t words[AFU_RING_WORDS];
-	struct letter t = {.iov = {malloc(n + 1), n}};
-	struct iovec iov = t.iov;
+	const uint64_t *secret = NULL;
+	char *copy = malloc(rec->length + 1);
+	struct letter t = {.flags = 0};
+	struct iovec iov = {copy, rec->length};
 	struct afu_iter to = {&iov, 1, 0};
 	int err;
 
-	if (!t.iov.iov_base)
+	if (!copy)
 		return -ENOMEM;
+	t.iov = (struct iovec){copy + rec->offset, rec->length - rec->offset};
 	afu_ring_words(&l->ring, rec, words);
+	err = afu_ring_read(&l->ring, rec, 0, &to, rec->length);
+	speaker_of(l, afu_seal_proven(l->way, rec, words, copy, &secret), &t.who);
 	word += (rec->flags & AFU_RECORD_TIME) != 0;
-	if (rec->flags & AFU_RECORD_IDENTITY)
-		t.spoken = speaker_of(l, words[word++ % AFU_RING_WORDS], &t.who);
+	word += (rec->flags & AFU_RECORD_IDENTITY) != 0;
 	/* a stream's descriptors have come with the first byte of their record */
 	if ((rec->flags & AFU_RECORD_RIGHTS) && !rec->offset) {
-		t.n = fetch_parked(m, l, p, words[word % AFU_RING_WORDS]);
+		t.n = fetch_parked(m, l, p, words[word % AFU_RING_WORDS], secret);
 		t.fd = p->fd;
 	}
 	if (afu_ring_oob(&l->ring, rec) == AFU_OOB_PENDING)
 		t.flags = MSG_OOB;
-	err = afu_ring_read(&l->ring, rec, rec->offset, &to, n);
 	if (!err)
-		err = send_letter(m->fd[from], &t, t.spoken);
+		err = send_letter(m->fd[from], &t, 1);
 	/* who may not speak for others sends it as himself */
-	if (t.spoken && (err == -EPERM || err == -ESRCH))
+	if (err == -EPERM || err == -ESRCH)
 		err = send_letter(m->fd[from], &t, 0);
 	if (t.n)
 		close_parked(p);
-	free(t.iov.iov_base);
+	free(copy);
 	return err;
 }
 

@@ -229,6 +229,7 @@ void afu_rights_drop(struct afu_broker *b, struct direction *d)
 void afu_rights_fini(struct afu_broker *b, struct direction *d)
 {
 	afu_rights_drop(b, d);
+	afu_seal_fini(d);
 	afu_voices_unref(b, d->voices);
 	d->voices = NULL;
 }

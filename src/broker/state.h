@@ -15,6 +15,7 @@
 #include "broker/broker.h"
 #include "channel/channel.h"
 #include "channel/endpoint.h"
+#include "channel/seal.h"
 
 #include <stdint.h>
 #include <uthash.h>
@@ -65,7 +66,10 @@ struct voice {
 /* Those who have proved to the broker that they may speak at one end. */
 struct voices {
 	unsigned int refs, n, room;
-	struct voice **who;
+	struct spoken {
+		struct voice *voice;
+		uint64_t key[2]; /* of the process that proved it */
+	} *who;
 };
 
 /* A socket that lies in a queue, sent and not received. */
@@ -77,6 +81,33 @@ struct parcel {
 	struct parcel *of_prev, *of_next; /* of the socket: a parcel never outlives it */
 };
 
+/* A record that its speaker has told of, or that lay there when nobody could lie. */
+struct seal {
+	uint64_t at;
+	uint64_t speaker; /* id of a voice */
+	uint64_t secret;  /* of what is parked with it */
+	uint8_t digest[AFU_DIGEST_SIZE];
+};
+
+/* Those of a direction that may still be read, by their places. */
+struct seals {
+	int on;
+	unsigned int first, n, room;
+	struct seal *seal;
+};
+
+/* Who ever had the memory between two ends; more than that many differ no further. */
+#define AFU_PARTIES 3
+enum { AFU_PARTY_SENDS = 1, AFU_PARTY_RECEIVES = 2 }; /* of flows; of connections, 1 << side */
+struct parties {
+	unsigned int n;
+	uint8_t ends; /* of all */
+	struct {
+		struct voice_key key;
+		uint8_t ends;
+	} who[AFU_PARTIES];
+};
+
 /* What goes beside the bytes of one direction. */
 struct direction {
 	int parking[2]; /* 1 + kernel sockets: to park descriptors of the kernel's, and to fetch them; 0 */
@@ -84,6 +115,7 @@ struct direction {
 	unsigned int n_parcels;
 	int ended; /* nobody receives from it any more */
 	struct voices *voices;
+	struct seals seals;
 };
 
 struct conn {
@@ -91,6 +123,7 @@ struct conn {
 	int memory;
 	struct bsock *end[2];
 	struct direction from[2]; /* by the side that sends */
+	struct parties parties;
 	struct name name[2]; /* survives the ends: getpeername() goes on answering */
 };
 
@@ -105,6 +138,7 @@ struct flow {
 	unsigned int slot[2];    /* in the endpoint of the sender, of the receiver */
 	struct name name[2];     /* of the two */
 	struct direction way;
+	struct parties parties;
 	struct afu_endpoint_filter *last_filter; /* of a receiver that is gone and is still the sender's peer; NULL */
 	struct flow *out_prev, *out_next; /* of from */
 	struct flow *in_prev, *in_next;   /* of to */
@@ -190,6 +224,7 @@ struct bsock {
 
 struct afu_client {
 	uint32_t process;
+	uint64_t key[2]; /* it signs with that */
 	int attached;
 	int page; /* status page */
 	int *bell;
@@ -215,7 +250,7 @@ struct afu_broker {
 	int inotify;
 	dev_t pipes; /* where anonymous pipes live */
 	int book;
-	_Atomic uint32_t *alive;
+	struct afu_book *book_page;
 	struct bsock *by_id, *by_watch, *by_inode, *by_name;
 	struct afu_client *clients;
 	struct bsock *doubted, *closed_once;
@@ -367,10 +402,27 @@ void afu_moving_close(struct bsock *s);
 enum afu_cause afu_voice_speak(struct call *c);
 enum afu_cause afu_voice_who(struct call *c);
 /* The caller may speak at the end; its identity, 0 if there is no memory. */
-uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid);
+uint64_t afu_voice_admit(struct call *c, struct voices *v);
 struct voices *afu_voices_new(void);
 struct voices *afu_voices_ref(struct voices *v);
 void afu_voices_unref(struct afu_broker *b, struct voices *v);
+
+/* seal.c: whose word a record is */
+/* The caller is about to be given the memory, as a holder of these ends. */
+void afu_seal_conn(struct call *c, struct conn *conn, unsigned int ends);
+void afu_seal_flow(struct call *c, struct flow *f, unsigned int ends);
+/* The caller is about to be believed as a speaker at the socket's end. */
+void afu_seal_voice(struct call *c, struct bsock *s);
+enum afu_cause afu_seal_renaming(struct call *c);
+enum afu_cause afu_seal_note(struct call *c);
+enum afu_cause afu_seal_ask(struct call *c);
+/*
+ * Whose word a record is, to somebody who never had its memory: the id of a voice; 0: nobody's.  payload: a copy.
+ * *secret: what its parcel has, if that is known.
+ */
+uint64_t afu_seal_proven(const struct direction *d, const struct afu_ring_record *rec,
+			 const uint64_t words[AFU_RING_WORDS], const void *payload, const uint64_t **secret);
+void afu_seal_fini(struct direction *d);
 
 /* filter.c: what a sender has to know of its receiver's socket filter */
 enum afu_cause afu_filter_tell(struct call *c);

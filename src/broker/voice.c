@@ -21,6 +21,7 @@
 /* The latest are never forgotten, and more than that many cannot speak at one end. */
 #define VOICES_RECENT 64
 #define VOICES_MAX 4096
+#define KEYS_MAX 4
 
 struct voices *afu_voices_new(void)
 {
@@ -60,7 +61,7 @@ void afu_voices_unref(struct afu_broker *b, struct voices *v)
 	if (!v || --v->refs)
 		return;
 	for (unsigned int i = 0; i < v->n; i++)
-		unref(b, v->who[i]);
+		unref(b, v->who[i].voice);
 	free(v->who);
 	free(v);
 }
@@ -111,15 +112,32 @@ static void forget_gone(struct afu_broker *b, struct voices *v)
 	unsigned int kept = 0;
 
 	for (unsigned int i = 0; i < v->n; i++) {
-		if (i + VOICES_RECENT < v->n && !is_alive(v->who[i]))
-			unref(b, v->who[i]);
+		if (i + VOICES_RECENT < v->n && !is_alive(v->who[i].voice))
+			unref(b, v->who[i].voice);
 		else
 			v->who[kept++] = v->who[i];
 	}
 	v->n = kept;
 }
 
-static int add(struct afu_broker *b, struct voices *v, struct voice *who)
+/* One that executes programs has a key in each: the latest few are enough. */
+static void forget_keys(struct afu_broker *b, struct voices *v, const struct voice *who)
+{
+	unsigned int first = 0, keys = 0;
+
+	for (unsigned int i = v->n; i-- > 0;) {
+		if (v->who[i].voice != who)
+			continue;
+		first = i;
+		keys++;
+	}
+	if (keys < KEYS_MAX)
+		return;
+	unref(b, v->who[first].voice);
+	memmove(&v->who[first], &v->who[first + 1], (--v->n - first) * sizeof *v->who);
+}
+
+static int add(struct afu_broker *b, struct voices *v, struct voice *who, const uint64_t key[2])
 {
 	if (v->n == v->room && v->n >= 2 * VOICES_RECENT)
 		forget_gone(b, v);
@@ -127,41 +145,44 @@ static int add(struct afu_broker *b, struct voices *v, struct voice *who)
 		return -1;
 	if (v->n == v->room) {
 		unsigned int room = v->room ? 2 * v->room : 2;
-		struct voice **more = realloc(v->who, room * sizeof *more);
+		struct spoken *more = realloc(v->who, room * sizeof *more);
 
 		if (!more)
 			return -1;
 		v->who = more;
 		v->room = room;
 	}
-	v->who[v->n++] = who;
+	v->who[v->n++] = (struct spoken){ who, { key[0], key[1] } };
 	who->refs++;
 	return 0;
 }
 
-uint64_t afu_voice_admit(struct afu_broker *b, struct voices *v, pid_t pid, uid_t uid, gid_t gid)
+uint64_t afu_voice_admit(struct call *c, struct voices *v)
 {
+	const uint64_t *own = c->client->key;
 	struct voice_key key;
 	struct voice *who;
 
 	memset(&key, 0, sizeof key); /* it is compared as bytes */
-	key.pid = pid;
-	key.uid = uid;
-	key.gid = gid;
-	who = find(b, &key);
+	key.pid = c->who->pid;
+	key.uid = c->who->uid;
+	key.gid = c->who->gid;
+	who = find(c->b, &key);
 	for (unsigned int i = 0; who && i < v->n; i++) {
-		if (v->who[i] == who)
+		if (v->who[i].voice == who && v->who[i].key[0] == own[0] && v->who[i].key[1] == own[1])
 			return who->id;
 	}
 	if (!who)
-		who = make(b, &key);
+		who = make(c->b, &key);
 	if (!who)
 		return 0;
-	if (add(b, v, who) < 0) {
-		who->refs++;
-		unref(b, who);
+	who->refs++;
+	forget_keys(c->b, v, who);
+	if (add(c->b, v, who, own) < 0) {
+		unref(c->b, who);
 		return 0;
 	}
+	who->refs--;
 	return who->id;
 }
 
@@ -179,7 +200,8 @@ enum afu_cause afu_voice_speak(struct call *c)
 
 	if (!v)
 		return AFU_CAUSE_NOT_CONNECTED;
-	c->reply->arg[0] = afu_voice_admit(c->b, v, c->who->pid, c->who->uid, c->who->gid);
+	afu_seal_voice(c, c->socket);
+	c->reply->arg[0] = afu_voice_admit(c, v);
 	return c->reply->arg[0] ? AFU_CAUSE_NONE : AFU_CAUSE_NO_MEMORY;
 }
 
@@ -189,7 +211,7 @@ enum afu_cause afu_voice_who(struct call *c)
 	const struct voices *v = d ? d->voices : NULL;
 
 	for (unsigned int i = 0; v && i < v->n; i++) {
-		const struct voice *who = v->who[i];
+		const struct voice *who = v->who[i].voice;
 
 		if (who->id != c->req->arg[1])
 			continue;

@@ -150,6 +150,15 @@ struct afu_inbox {
 };
 static_assert(sizeof(struct afu_inbox) == 4096, "one page");
 
+/* What the broker tells all processes of the domain; they map it for reading. */
+#define AFU_BOOK_SEALS 512
+struct afu_book {
+	_Atomic uint32_t alive; /* (b) the thread that is the broker; marked by the kernel when it ends */
+	uint8_t pad[2044];
+	_Atomic uint32_t seal[AFU_BOOK_SEALS]; /* (b) counts sealed directions, by their ends' and flows' ids; seal.h */
+};
+static_assert(sizeof(struct afu_book) == 4096, "one page");
+
 /* The view of the ring from the given side on. */
 struct afu_ring afu_channel_ring(struct afu_channel *ch, unsigned int from);
 

@@ -5,7 +5,7 @@
 #include "base/cause.h"
 #include "base/memory.h"
 #include "base/sys.h"
-#include "channel/channel.h"
+#include "channel/seal.h"
 #include "channel/waiter.h"
 
 #include <string.h>
@@ -46,6 +46,7 @@ int afu_gate_attach(struct afu_gate *gate, const struct afu_address *address, in
 	struct afu_request req = { .op = AFU_OP_ATTACH, .arg = { AFU_PROTOCOL } };
 	struct afu_reply reply;
 	int page, got[AFU_MESSAGE_FDS], err;
+	uint64_t key[2];
 	unsigned int n = 0;
 	void *book;
 
@@ -66,10 +67,18 @@ int afu_gate_attach(struct afu_gate *gate, const struct afu_address *address, in
 		return -EPROTO;
 	}
 	if (remote) {
-		err = afu_memory_map(got[0], 4096, 0, &book);
-		if (!err)
-			afu_alive = book;
+		err = afu_memory_map(got[0], sizeof(struct afu_book), 0, &book);
+		if (!err) {
+			afu_seals = ((const struct afu_book *)book)->seal;
+			afu_alive = &((const struct afu_book *)book)->alive;
+			if (reply.length == sizeof key) {
+				memcpy(key, reply.data, sizeof key);
+				afu_seal_keyed(key);
+			}
+		}
 	}
+	memset(reply.data, 0, sizeof reply.data);
+	__asm__ volatile("" : : "r"(reply.data) : "memory"); /* a child would find it on the stack */
 	afu_sys_close(got[0]);
 	if (!err)
 		afu_waiters_process((uint32_t)reply.arg[0]);

@@ -13,7 +13,7 @@
 #include "base/memory.h"
 #include "base/sys.h"
 #include "base/thread.h"
-#include "channel/channel.h"
+#include "channel/seal.h"
 #include "channel/waiter.h"
 
 #include <string.h>
@@ -189,7 +189,9 @@ static void forked(struct afu_gate *gate)
 		afu_sys_close(gate->fd);
 	gate->fd = -1;
 	control.lock = (struct afu_plock){ 0 };
-	afu_alive = NULL; /* its mapping did not follow the fork */
+	/* their mapping did not follow the fork */
+	afu_alive = NULL;
+	afu_seals = NULL;
 }
 
 struct afu_gate *afu_gate_control(const struct afu_address *address)

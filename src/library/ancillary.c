@@ -32,8 +32,12 @@ static int park(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *w
 {
 	struct afu_outgoing *out = (struct afu_outgoing *)m;
 
+	int err;
+
 	out->rights.number = number;
-	return afu_parking_put(s, way, &out->rights);
+	err = afu_parking_put(s, way, &out->rights);
+	m->secret = out->rights.note.secret;
+	return err;
 }
 
 void afu_outgoing_init(struct afu_outgoing *out)
@@ -105,13 +109,14 @@ int afu_outgoing_parse(struct afu_outgoing *out)
 
 /* Receiving. */
 
-static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number)
+static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number,
+		   const uint64_t *secret)
 {
 	struct afu_incoming *in = (struct afu_incoming *)m;
 
 	if (in->parcelled) /* a second look of the same call found the same */
 		afu_parking_refuse(&in->rights, 0);
-	afu_parking_fetch(s, way, number, m->flags & (MSG_PEEK | MSG_CMSG_CLOEXEC), &in->rights);
+	afu_parking_fetch(s, way, number, secret, m->flags & (MSG_PEEK | MSG_CMSG_CLOEXEC), &in->rights);
 	in->parcelled = 1;
 }
 

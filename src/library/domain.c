@@ -12,6 +12,7 @@
 #include "library/parking.h"
 #include "library/process.h"
 #include "library/signal.h"
+#include "library/speaker.h"
 #include "library/table.h"
 #include "library/view.h"
 
@@ -131,6 +132,7 @@ static int choose(const char *address)
 	afu_signal_start();
 	afu_process_start();
 	afu_parking_start();
+	afu_speaker_start();
 	afu_waiter_ops = &ops;
 	afu_watch_overflow = overflow;
 	afu_sock_peer_here = peer_here;

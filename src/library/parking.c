@@ -151,6 +151,7 @@ int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parc
 	int fds[AFU_RIGHTS_MAX], fd, err;
 	long sent;
 
+	p->note.secret = 0;
 	if (!p->number) {
 		p->note.n = 0;
 		return try_parcel(p);
@@ -163,6 +164,8 @@ int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parc
 		return err;
 	p->note.number = p->number;
 	p->note.pad = 0;
+	if (afu_seal_doubt(&way->sealed, afu_sock_key(s, way->flow)))
+		afu_sys(SYS_getrandom, &p->note.secret, sizeof p->note.secret, 0);
 	memcpy(fds, p->fd, (size_t)p->n * sizeof *fds);
 	for (uint32_t i = 0; i < p->note.n; i++)
 		fds[p->note.socket[i].index] = name_only(fds[p->note.socket[i].index]);
@@ -231,29 +234,32 @@ static void drop_sockets(struct afu_sock *s, const struct afu_way_in *way, uint6
 	claim(s, way->flow, number, 0, AFU_CLAIM_DROP);
 }
 
+/* One that is to be taken: under which number, and how. */
+struct errand {
+	uint64_t number;
+	const uint64_t *secret; /* NULL: any */
+	int flags;		/* MSG_CMSG_CLOEXEC, MSG_PEEK */
+	int with;		/* its descriptors are wanted */
+	int careful; /* somebody was killed over one, so the next may be another record's: it is looked at first */
+	int passed;  /* result: how many were before it */
+};
+
 /* Where what was received stands in the order: 0, it is the one; negative, before it; positive, there is none. */
-static int place_of(struct afu_parcel *p, long got, uint64_t number)
+static int place_of(struct afu_parcel *p, long got, const struct errand *e)
 {
 	if (got <= 0)
 		return 1; /* also at the end: a sender may have shut it down */
-	if (!note_valid(p, got) || p->note.number < number)
+	if (!note_valid(p, got) || p->note.number < e->number)
 		return -1;
-	return p->note.number > number;
+	if (p->note.number > e->number)
+		return 1;
+	return e->secret && p->note.secret != *e->secret ? -1 : 0;
 }
 
 static void set_peek_offset(int fd, int offset)
 {
 	afu_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
 }
-
-/* One that is to be taken: under which number, and how. */
-struct errand {
-	uint64_t number;
-	int flags;   /* MSG_CMSG_CLOEXEC */
-	int with;    /* its descriptors are wanted */
-	int careful; /* somebody was killed over one, so the next may be another record's: it is looked at first */
-	int passed;  /* result: how many were before it */
-};
 
 /* The parcel of that number; what is before it has no record, or one that was passed over.  0: there is none. */
 static int take_parcel(int fd, struct afu_parcel *p, struct errand *e)
@@ -264,11 +270,11 @@ static int take_parcel(int fd, struct afu_parcel *p, struct errand *e)
 		int look = e->careful || e->passed;
 		/* it is the first nearly always, so that one is not looked at before */
 		long got = receive_parcel(fd, p, look ? MSG_PEEK : e->flags, !look && e->with);
-		int place = place_of(p, got, e->number);
+		int place = place_of(p, got, e);
 
 		/* another holder who does not keep to the lock may take it away meanwhile */
 		if (!place && look)
-			place = place_of(p, receive_parcel(fd, p, e->flags, e->with), e->number) ? 1 : 0;
+			place = place_of(p, receive_parcel(fd, p, e->flags, e->with), e) ? 1 : 0;
 		if (!place)
 			return 1;
 		discard(p);
@@ -283,9 +289,9 @@ static int take_parcel(int fd, struct afu_parcel *p, struct errand *e)
 }
 
 /* The same in copies; those before it stay for their records. */
-static int peek_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
+static int peek_parcel(int fd, struct afu_parcel *p, const struct errand *e)
 {
-	int offset = 0, passed = 0, place = place_of(p, receive_parcel(fd, p, flags, 1), number);
+	int offset = 0, passed = 0, place = place_of(p, receive_parcel(fd, p, e->flags, 1), e);
 	long got;
 
 	if (!place)
@@ -294,12 +300,12 @@ static int peek_parcel(int fd, struct afu_parcel *p, uint64_t number, int flags)
 	set_peek_offset(fd, 0); /* each peek moves it on */
 	do {
 		got = receive_parcel(fd, p, MSG_PEEK, 0);
-		place = place_of(p, got, number);
+		place = place_of(p, got, e);
 		offset += place < 0 ? (int)got : 0;
 	} while (place < 0 && ++passed < PASSED_MAX);
 	if (!place) {
 		set_peek_offset(fd, offset);
-		place = place_of(p, receive_parcel(fd, p, flags, 1), number);
+		place = place_of(p, receive_parcel(fd, p, e->flags, 1), e);
 	}
 	set_peek_offset(fd, -1);
 	return !place;
@@ -341,18 +347,18 @@ static int deaths_since(const struct afu_sock *s, struct afu_way_in *way)
 	return since;
 }
 
-void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int flags,
-		       struct afu_parcel *p)
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, const uint64_t *secret,
+		       int flags, struct afu_parcel *p)
 {
 	int fd = parking(s, &way->parking, way->flow, 0), peek = flags & MSG_PEEK, found = 0;
-	struct errand e = { .number = number, .flags = flags, .with = 1 };
+	struct errand e = { .number = number, .secret = secret, .flags = flags, .with = 1 };
 	uint32_t sockets = 0;
 
 	p->n = 0;
 	p->number = number;
 	p->flow = way->flow;
 	if (fd >= 0 && peek) {
-		found = peek_parcel(fd, p, number, flags);
+		found = peek_parcel(fd, p, &e);
 	} else if (fd >= 0) {
 		e.careful = deaths_since(s, way);
 		found = take_parcel(fd, p, &e);

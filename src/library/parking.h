@@ -29,11 +29,11 @@ struct afu_parcel {
 int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p);
 /*
  * Fetches those of that number, with the recvmsg flags MSG_PEEK and MSG_CMSG_CLOEXEC if they are
- * set; MSG_PEEK: copies.  What was parked before it and has no record is closed.  Under the lock of the
+ * set; MSG_PEEK: copies.  secret: it must be theirs; NULL.  What was parked before it and has no record is closed.  Under the lock of the
  * way, before the record is taken.
  */
-void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, int flags,
-		       struct afu_parcel *p);
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, const uint64_t *secret,
+		       int flags, struct afu_parcel *p);
 /* The sockets among those that were fetched become sockets of this process. */
 void afu_parking_settle(const struct afu_parcel *p);
 /* Closes what was fetched, from a descriptor on; not settled yet. */

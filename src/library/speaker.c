@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "library/domain.h"
 #include "library/namespace.h"
+#include "library/table.h"
 
 #include <string.h>
 
@@ -180,6 +181,77 @@ int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t
 	*identity = reply.arg[0];
 	keep(s, *identity, &who);
 	return 0;
+}
+
+/* What the broker answers about one record: 1, it is sealed; 0, it is not; negative errno. */
+static int call_about(struct afu_request *req, const uint8_t *digest, struct afu_reply *reply)
+{
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	req->length = AFU_DIGEST_SIZE;
+	memcpy(req->data, digest, AFU_DIGEST_SIZE);
+	err = afu_domain_call(req, NULL, 0, reply, got, &n);
+	return err ? err : reply->arg[0] != 0;
+}
+
+static int tell(struct afu_sock *s, const struct afu_way_out *way, uint64_t at, const uint8_t *digest,
+		const struct afu_sending *m)
+{
+	struct ucred who = m->claim ? *m->claim : own_identity();
+	struct afu_request req = { .op = AFU_OP_SEAL, .socket = s->id, .arg = { way->flow, at, m->secret },
+				   .claimed = m->claim ? AFU_CLAIMED : AFU_CLAIMED_OWN,
+				   .claim_pid = (uint32_t)who.pid, .claim_uid = who.uid, .claim_gid = who.gid };
+	struct afu_reply reply;
+
+	return call_about(&req, digest, &reply);
+}
+
+static int ask_about(struct afu_sock *s, const struct afu_way_in *way, uint64_t at, const uint8_t *digest,
+		     uint64_t *speaker, uint64_t *secret)
+{
+	uint64_t first = atomic_load_explicit(&way->rx->head, memory_order_relaxed); /* the lock orders it */
+	struct afu_request req = { .op = AFU_OP_SEALED, .socket = s->id, .arg = { way->flow, at, first } };
+	struct afu_reply reply;
+	int sealed = call_about(&req, digest, &reply);
+
+	if (sealed > 0) {
+		*speaker = reply.arg[1];
+		*secret = reply.arg[2];
+	}
+	return sealed;
+}
+
+void afu_speaker_start(void)
+{
+	afu_sealed_tell = tell;
+	afu_sealed_ask = ask_about;
+}
+
+/* Whether this process has the memory of any socket: one that was forked does not yet. */
+static int has_memory(void)
+{
+	int found = 0;
+
+	afu_table_lock();
+	for (unsigned int fd = 0; fd < afu_table_top() && !found; fd++) {
+		const struct afu_sock *s = afu_fd_sock((int)fd);
+
+		found = s && s->ep;
+	}
+	afu_table_unlock();
+	return found;
+}
+
+void afu_speaker_changing(void)
+{
+	struct afu_request req = { .op = AFU_OP_RENAMING };
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	if (has_memory())
+		afu_domain_call(&req, NULL, 0, &reply, got, &n);
 }
 
 void afu_speaker_told(struct afu_sock *s, uint64_t identity)

@@ -26,6 +26,9 @@ int afu_speaker_pidfd(struct afu_sock *s, uint64_t flow, uint64_t identity, int 
  */
 void afu_speaker_watched(void);
 void afu_speaker_changed(void);
+/* Before such a change: whoever the process is afterwards shall not speak as who it was. */
+void afu_speaker_changing(void);
+void afu_speaker_start(void);
 /* The process is in other namespaces than before. */
 void afu_speaker_renumbered(void);
 void afu_speaker_forked(void);

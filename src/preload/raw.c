@@ -338,6 +338,7 @@ static long processes(long number, const struct words *a, int *handled)
 	case SYS_setregid:
 	case SYS_setresuid:
 	case SYS_setresgid:
+		afu_speaker_changing();
 		return changed_ids(real(number, a));
 	case SYS_prctl:
 		return prctl(integer(a, 0), a->w[1], a->w[2], a->w[3], a->w[4]);

@@ -205,19 +205,34 @@ static void set_mark(const struct afu_ring *r, uint64_t at)
 	/* release: pairs with the acquire in newest_oob(), which then sees the one before */
 }
 
+/* Goes to where a record of that extent can stand.  0 or -EAGAIN. */
+static inline int find_place(const struct afu_ring *r, struct afu_ring_tx *tx, uint64_t need, uint64_t *at)
+{
+	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_relaxed); /* ours: the lock orders it */
+
+	while (area_of(tail) < AFU_RING_AREAS - 1 && room(r, tx, tail, need + HEADER) < need + HEADER)
+		tail = move_up(r, tx, tail);
+	*at = tail;
+	return room(r, tx, tail, need) < need ? -EAGAIN : 0;
+}
+
+int afu_ring_reserve(const struct afu_ring *r, struct afu_ring_tx *tx, uint32_t n, uint32_t flags, uint64_t *at)
+{
+	if (n > AFU_RING_RECORD_MAX - words_size(flags))
+		return -EMSGSIZE;
+	return find_place(r, tx, extent(n + words_size(flags)), at);
+}
+
 int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words,
 		 struct afu_iter *from, uint32_t n, uint32_t flags, uint32_t charge)
 {
-	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_relaxed); /* ours: the lock orders it */
 	uint32_t total = n + words_size(flags);
-	uint64_t need = extent(total);
+	uint64_t need = extent(total), tail;
 	int err;
 
 	if (n > AFU_RING_RECORD_MAX - words_size(flags))
 		return -EMSGSIZE;
-	while (area_of(tail) < AFU_RING_AREAS - 1 && room(r, tx, tail, need + HEADER) < need + HEADER)
-		tail = move_up(r, tx, tail);
-	if (room(r, tx, tail, need) < need)
+	if (find_place(r, tx, need, &tail) < 0)
 		return -EAGAIN;
 	tx->dirty = need;
 	atomic_signal_fence(memory_order_seq_cst);
@@ -477,10 +492,8 @@ void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
 	give_back(r, head, rx->released);
 }
 
-/* The first record from the shared head on; as look(). */
-static int first(const struct afu_ring *r, struct afu_ring_record *rec)
+int afu_ring_from(const struct afu_ring *r, uint64_t at, struct afu_ring_record *rec)
 {
-	uint64_t at = atomic_load_explicit(&r->head->position, memory_order_acquire);
 	int kind = look(r, at, rec);
 
 	while (kind == KIND_SWITCH) {
@@ -488,7 +501,13 @@ static int first(const struct afu_ring *r, struct afu_ring_record *rec)
 		kind = look(r, at, rec);
 	}
 	rec->ahead = size_of(area_of(at));
-	return kind;
+	return kind > 0 ? 1 : kind;
+}
+
+/* The first record from the shared head on. */
+static int first(const struct afu_ring *r, struct afu_ring_record *rec)
+{
+	return afu_ring_from(r, atomic_load_explicit(&r->head->position, memory_order_acquire), rec);
 }
 
 int afu_ring_occupied(const struct afu_ring *r)

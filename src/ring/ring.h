@@ -72,6 +72,7 @@ enum {
 	AFU_RECORD_RIGHTS = 64,	  /* descriptors are parked under this number */
 	AFU_RECORD_PEEKED = 128,  /* by the consumer: an empty message that a peek with an offset has shown */
 	AFU_RECORD_UNASKED = 256, /* its time is there for the order only: the receiver had not asked for it */
+	AFU_RECORD_SIGNED = 512,  /* the last word is its speaker's signature; channel/seal.h */
 };
 
 /* Consumer's cache line. */
@@ -143,6 +144,12 @@ int afu_ring_sound(const struct afu_ring *r, const struct afu_ring_rx *rx);
 int afu_ring_put(const struct afu_ring *r, struct afu_ring_tx *tx, const uint64_t *words, struct afu_iter *from,
 		 uint32_t n, uint32_t flags, uint32_t charge);
 
+/*
+ * Finds room for such a record: *at is where the next afu_ring_put() of as many bytes and words puts it.  0, -EAGAIN,
+ * -EMSGSIZE.
+ */
+int afu_ring_reserve(const struct afu_ring *r, struct afu_ring_tx *tx, uint32_t n, uint32_t flags, uint64_t *at);
+
 /* A record of n bytes is to be put soon: its first lines are fetched meanwhile.  Needs no lock. */
 void afu_ring_expect_put(const struct afu_ring *r, const struct afu_ring_tx *tx, size_t n);
 
@@ -165,6 +172,9 @@ int afu_ring_ahead(const struct afu_ring *r, const struct afu_ring_rx *rx, struc
 
 /* The record behind *rec, likewise; for looking ahead. */
 int afu_ring_next(const struct afu_ring *r, struct afu_ring_record *rec);
+
+/* The first record from a position on, whoever reads: as afu_ring_front(); for those who only look. */
+int afu_ring_from(const struct afu_ring *r, uint64_t at, struct afu_ring_record *rec);
 
 /* The record's words; those that it does not have are 0. */
 void afu_ring_words(const struct afu_ring *r, const struct afu_ring_record *rec, uint64_t words[AFU_RING_WORDS]);

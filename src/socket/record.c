@@ -4,7 +4,7 @@
  * What the three types have in common: the two locks, one record with its words, one
  * message received, and the waiting.
  */
-#include "socket/sock.h"
+#include "socket/sealed.h"
 
 #include "base/cause.h"
 #include "base/clock.h"
@@ -200,13 +200,15 @@ int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter 
 		if (err)
 			return err;
 	}
+	if (__builtin_expect(m->identity != 0, 0))
+		return afu_sealed_put(s, way, words, from, n, flags, m, charge);
 	return afu_ring_put(&way->ring, way->tx, words, from, n, flags, charge);
 }
 
 void (*afu_unpark_none)(struct afu_sock *s, struct afu_way_in *way, uint64_t number);
 
 void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec,
-		     struct afu_receiving *m)
+		     const struct afu_opened *o, struct afu_receiving *m)
 {
 	uint64_t words[AFU_RING_WORDS];
 	uint32_t n = 0;
@@ -220,8 +222,11 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 		m->time = words[n++];
 	if (rec->flags & AFU_RECORD_UNASKED)
 		m->has &= ~(uint32_t)AFU_RECORD_TIME;
-	if (m->has & AFU_RECORD_IDENTITY)
-		m->identity = words[n++];
+	if (m->has & AFU_RECORD_IDENTITY) {
+		/* an option that asks for it may have been set since the call began */
+		m->identity = o->known ? o->speaker : afu_opened_unasked(s, way, rec);
+		n++;
+	}
 	if (!(m->has & AFU_RECORD_RIGHTS))
 		return;
 	/* a stream's descriptors go with the first byte of their record */
@@ -230,17 +235,18 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 		return;
 	}
 	if (m->unpark)
-		m->unpark(m, s, way, words[n]);
+		m->unpark(m, s, way, words[n], o->told ? &o->secret : NULL);
 	else if (!(m->flags & MSG_PEEK) && afu_unpark_none)
 		afu_unpark_none(s, way, words[n]);
 }
 
 void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec)
 {
+	const struct afu_opened unopened = { 0 };
 	struct afu_receiving nobody = { 0 };
 
 	if (rec->flags & AFU_RECORD_RIGHTS)
-		afu_record_note(s, way, rec, &nobody);
+		afu_record_note(s, way, rec, &unopened, &nobody);
 }
 
 void afu_peek_back(struct afu_sock *s, size_t n)
@@ -274,6 +280,7 @@ ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct af
 			   size_t skip, struct afu_iter *to, size_t len, struct afu_receiving *m)
 {
 	int peek = (m->flags & MSG_PEEK) != 0;
+	struct afu_opened o = { 0 };
 	size_t n = rec->length - skip;
 	int err;
 
@@ -284,9 +291,17 @@ ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct af
 	}
 	if (peek && !rec->length)
 		afu_ring_reflag(&way->ring, rec, AFU_RECORD_PEEKED, 0);
-	err = n ? afu_ring_read(&way->ring, rec, (uint32_t)skip, to, (uint32_t)n) : 0;
+	if (__builtin_expect(m->split, 0)) {
+		afu_opened_begin(&o, s, way, rec);
+		do
+			err = afu_opened_read(&o, s, way, rec, (uint32_t)skip, to, (uint32_t)n);
+		while (err == -ESTALE);
+	} else {
+		err = n ? afu_ring_read(&way->ring, rec, (uint32_t)skip, to, (uint32_t)n) : 0;
+	}
 	if (!err || !peek)
-		afu_record_note(s, way, rec, m);
+		afu_record_note(s, way, rec, &o, m);
+	afu_opened_end(&o);
 	if (peek) {
 		if (!err)
 			afu_peek_on(s, n);

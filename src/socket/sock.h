@@ -19,6 +19,7 @@
 #include "base/iter.h"
 #include "channel/channel.h"
 #include "channel/endpoint.h"
+#include "channel/seal.h"
 
 #include <sys/types.h>
 
@@ -30,6 +31,7 @@ struct afu_way_in {
 	uint64_t flow;        /* 0: the connection */
 	_Atomic int parking;  /* 1 + a descriptor: where to fetch what was parked; library/parking.c; 0 */
 	uint64_t deaths;      /* of owners of the lock, when something was fetched last */
+	struct afu_sealed sealed;
 };
 struct afu_way_out {
 	struct afu_ring ring;
@@ -37,6 +39,7 @@ struct afu_way_out {
 	struct afu_side *own, *peer;
 	uint64_t flow;
 	_Atomic int parking;  /* likewise: where to park */
+	struct afu_sealed sealed;
 };
 
 /* A name of somebody else's, as the broker told it; library/known.c. */
@@ -132,6 +135,12 @@ static inline struct afu_flows *afu_sock_flows(const struct afu_sock *s)
 	/* acquire: pairs with the release of whoever made them */
 }
 
+/* Where the book counts what happens to a way: a connection's by the own socket, whose id no peer can change. */
+static inline uint64_t afu_sock_key(const struct afu_sock *s, uint64_t flow)
+{
+	return flow ? flow : s->id;
+}
+
 /* How one call waits. */
 struct afu_patience {
 	int nonblocking;
@@ -148,6 +157,7 @@ struct afu_sending {
 	int flags;	   /* MSG_* */
 	uint64_t identity; /* 0: none */
 	int rights;	   /* descriptors go with it */
+	uint64_t secret;   /* what tells these from others that are parked under the number; 0: nothing has to */
 	const struct afu_screen *screen; /* the receiver's filter; NULL: it has none */
 	/*
 	 * Parks them, under the lock of the way; 0 or the negative errno of a cause.  number 0: only
@@ -163,9 +173,13 @@ struct afu_sending {
 /* What a receive is to heed, and what came. */
 struct afu_receiving {
 	int flags; /* MSG_* */
-	int split; /* the speaker's identity ends a stream's read */
-	/* takes descriptors out of the parking, or copies them, under the lock of the way */
-	void (*unpark)(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number);
+	int split; /* who speaks is to be shown; another speaker ends a stream's read */
+	/*
+	 * Takes descriptors out of the parking, or copies them, under the lock of the way.  secret: those alone
+	 * that it goes with; NULL.
+	 */
+	void (*unpark)(struct afu_receiving *m, struct afu_sock *s, struct afu_way_in *way, uint64_t number,
+		       const uint64_t *secret);
 	uint32_t has; /* results: AFU_RECORD_* that the words below hold */
 	uint64_t time, identity;
 	int msg_flags; /* MSG_TRUNC, MSG_OOB */
@@ -284,11 +298,23 @@ int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter 
 /* Whether the receiver takes what goes with the message.  0, -EFAULT (the graver mistake), or a refusal. */
 int afu_record_willing(const struct afu_way_out *way, const struct afu_iter *from, uint32_t n,
 		       const struct afu_sending *m);
-/* Tells m what the record's words say; whoever does not want descriptors drops them. */
+struct afu_opened;
+/*
+ * Tells m what the record's words say, and who speaks: o, if that was looked at.  Whoever does not want
+ * descriptors drops them.
+ */
 void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec,
-		     struct afu_receiving *m);
+		     const struct afu_opened *o, struct afu_receiving *m);
 /* The record is passed over unread: descriptors that came with it are dropped. */
 void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec);
+/*
+ * Set by the library: tells the broker of a record, or asks who told of it.  1; 0: the direction is not
+ * sealed; negative errno.
+ */
+extern int (*afu_sealed_tell)(struct afu_sock *s, const struct afu_way_out *way, uint64_t at, const uint8_t *digest,
+			      const struct afu_sending *m);
+extern int (*afu_sealed_ask)(struct afu_sock *s, const struct afu_way_in *way, uint64_t at, const uint8_t *digest,
+			     uint64_t *speaker, uint64_t *secret);
 /* Set by the library: closes what was parked. */
 extern void (*afu_unpark_none)(struct afu_sock *s, struct afu_way_in *way, uint64_t number);
 /*

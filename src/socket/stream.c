@@ -12,7 +12,7 @@
  * A read gathers records until one stands in the way: the out-of-band mark, another
  * speaker, or what came with descriptors.
  */
-#include "socket/sock.h"
+#include "socket/sealed.h"
 
 #include "base/cause.h"
 #include "base/clock.h"
@@ -138,24 +138,13 @@ static enum verdict at_mark(struct afu_sock *s, struct afu_ring_record *rec, siz
 }
 
 /* Whether the record belongs to the same read as what was read before it. */
-static uint64_t identity_of(const struct afu_way_in *way, const struct afu_ring_record *rec)
+static int same_speaker(const struct afu_opened *o, const struct afu_receiving *m)
 {
-	uint64_t words[AFU_RING_WORDS];
-
-	if (!(rec->flags & AFU_RECORD_IDENTITY))
-		return 0;
-	afu_ring_words(&way->ring, rec, words);
-	return words[rec->flags & AFU_RECORD_TIME ? 1 : 0];
-}
-
-static int same_speaker(const struct afu_sock *s, const struct afu_ring_record *rec,
-			const struct afu_receiving *m)
-{
-	return !m->split || !m->spoke || identity_of(&s->in, rec) == m->identity;
+	return !m->split || !m->spoke || o->speaker == m->identity;
 }
 
 /* What the flags of a record mean for a read.  done counts the whole call's bytes. */
-static enum verdict judge(struct afu_sock *s, struct afu_ring_record *rec, size_t done,
+static enum verdict judge(struct afu_sock *s, struct afu_ring_record *rec, const struct afu_opened *o, size_t done,
 			  struct afu_receiving *m)
 {
 	int peek = (m->flags & MSG_PEEK) != 0;
@@ -166,13 +155,14 @@ static enum verdict judge(struct afu_sock *s, struct afu_ring_record *rec, size_
 		if (v != READ_IT)
 			return v;
 	}
-	if (done && !same_speaker(s, rec, m))
+	if (done && !same_speaker(o, m))
 		return STOP_HERE;
 	return READ_IT;
 }
 
 /* A record's bytes were copied: what came with them, and whether the read ends after it. */
-static int note(struct afu_sock *s, const struct afu_ring_record *rec, struct afu_receiving *m)
+static int note(struct afu_sock *s, const struct afu_ring_record *rec, const struct afu_opened *o,
+		struct afu_receiving *m)
 {
 	int first = !m->spoke, rights = (rec->flags & AFU_RECORD_RIGHTS) && !rec->offset;
 	uint64_t identity = m->identity;
@@ -180,13 +170,29 @@ static int note(struct afu_sock *s, const struct afu_ring_record *rec, struct af
 
 	if (!first && !rights)
 		return 0;
-	afu_record_note(s, &s->in, rec, m);
+	afu_record_note(s, &s->in, rec, o, m);
 	if (!first) {
 		/* the read's speaker is the first's */
 		m->has = (m->has & AFU_RECORD_RIGHTS) | (has & ~(uint32_t)AFU_RECORD_RIGHTS);
 		m->identity = identity;
 	}
 	return rights;
+}
+
+/* For a read that shows who speaks: what of the record it may not believe, it copies.  Paired with afu_opened_end(). */
+static void open_record(struct afu_opened *o, struct afu_sock *s, const struct afu_ring_record *rec,
+			const struct afu_receiving *m)
+{
+	if (__builtin_expect(m->split, 0))
+		afu_opened_begin(o, s, &s->in, rec);
+}
+
+static int read_record(struct afu_opened *o, struct afu_sock *s, const struct afu_ring_record *rec, uint32_t offset,
+		       struct afu_iter *to, size_t n)
+{
+	if (__builtin_expect(!o->known, 1))
+		return afu_ring_read(&s->in.ring, rec, offset, to, (uint32_t)n);
+	return afu_opened_read(o, s, &s->in, rec, offset, to, (uint32_t)n);
 }
 
 /*
@@ -197,36 +203,44 @@ static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len, size_
 		      struct afu_receiving *m)
 {
 	const struct afu_ring *r = &s->in.ring;
+	struct afu_opened o = { 0 };
 	struct afu_ring_record rec;
 	size_t done = 0, passed = 0;
+	int err = 0;
 
 	while (done < len && passed < PASSED_MAX) {
-		int err = afu_ring_front(r, s->in.rx, &rec);
 		size_t n;
 
+		afu_opened_end(&o);
+		err = afu_ring_front(r, s->in.rx, &rec);
 		if (err <= 0)
-			return done || !err ? (ssize_t)done : err;
-		if (!rec.length)
-			return -EPROTO; /* a stream has no empty records */
+			break;
+		err = rec.length ? 0 : -EPROTO; /* a stream has no empty records */
+		if (err)
+			break;
 		if (__builtin_expect(rec.flags != 0 || m->split, 0)) {
-			enum verdict v = judge(s, &rec, before + done, m);
+			enum verdict v;
 
+			open_record(&o, s, &rec, m);
+			v = judge(s, &rec, &o, before + done, m);
 			passed += v == PASS_IT;
 			if (v == PASS_IT)
 				continue;
 			m->barrier = v == STOP_HERE;
 			if (m->barrier)
-				return (ssize_t)done;
+				break;
 		}
 		n = rec.length - rec.offset;
 		if (n > len - done)
 			n = len - done;
-		err = afu_ring_read(r, &rec, rec.offset, to, (uint32_t)n);
+		err = read_record(&o, s, &rec, rec.offset, to, n);
+		if (__builtin_expect(err == -ESTALE, 0))
+			continue; /* it is looked at anew */
 		if (err)
-			return done ? (ssize_t)done : err;
+			break;
 		done += n;
 		if (__builtin_expect(rec.flags != 0 || !m->spoke, 0))
-			m->barrier = note(s, &rec, m);
+			m->barrier = note(s, &rec, &o, m);
 		if (rec.offset + n == rec.length)
 			afu_ring_take(r, s->in.rx, &rec, afu_charge(SOCK_STREAM, rec.length));
 		else
@@ -234,7 +248,8 @@ static ssize_t gather(struct afu_sock *s, struct afu_iter *to, size_t len, size_
 		if (m->barrier)
 			break;
 	}
-	return (ssize_t)done;
+	afu_opened_end(&o);
+	return done || err >= 0 ? (ssize_t)done : err;
 }
 
 /* Copies without consuming, from SO_PEEK_OFF on, which moves along. */
@@ -243,6 +258,7 @@ static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len, struct 
 	int32_t offset =
 		atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
 	size_t done = 0, skip = offset > 0 ? (size_t)offset : 0;
+	struct afu_opened o = { 0 };
 	struct afu_ring_record rec;
 	int err, looked = 0;
 
@@ -251,16 +267,18 @@ static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len, struct 
 	     err = afu_ring_next(&s->in.ring, &rec)) {
 		size_t n = rec.flags & AFU_RECORD_SHELL ? 0 : rec.length - rec.offset;
 
+		afu_opened_end(&o);
+		open_record(&o, s, &rec, m);
 		/* the mark is looked at before the offset is walked, and then no more until something was
 		 * read */
 		if (rec.flags && !(looked && !done)) {
-			enum verdict v = judge(s, &rec, done, m);
+			enum verdict v = judge(s, &rec, &o, done, m);
 
 			if (v == PASS_IT)
 				continue;
 			if (v == STOP_HERE)
 				break;
-		} else if (m->split && done && !same_speaker(s, &rec, m)) {
+		} else if (m->split && done && !same_speaker(&o, m)) {
 			break;
 		}
 		looked = 1;
@@ -272,13 +290,17 @@ static ssize_t peek(struct afu_sock *s, struct afu_iter *to, size_t len, struct 
 		if (n > len - done)
 			n = len - done;
 		if (n)
-			err = afu_ring_read(&s->in.ring, &rec, rec.offset + (uint32_t)skip, to, (uint32_t)n);
+			err = read_record(&o, s, &rec, rec.offset + (uint32_t)skip, to, n);
+		/* its speaker is known now, and is nobody that was read from before */
+		if (err == -ESTALE && !m->spoke)
+			err = read_record(&o, s, &rec, rec.offset + (uint32_t)skip, to, n);
 		if (err < 0)
 			break;
 		done += n;
 		skip = 0;
-		m->barrier = note(s, &rec, m);
+		m->barrier = note(s, &rec, &o, m);
 	}
+	afu_opened_end(&o);
 	if (done)
 		afu_peek_on(s, done);
 	return done || err >= 0 ? (ssize_t)done : err;
@@ -306,8 +328,9 @@ static int peek_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
 	int32_t offset = atomic_load_explicit(&s->ep->peek_off, memory_order_relaxed); /* the lock orders it */
 	size_t skip = offset > 0 ? (size_t)offset : 0;
+	struct afu_opened o = { 0 };
 	struct afu_ring_record rec;
-	int any = 0;
+	int any = 0, stop;
 
 	for (int found = afu_ring_front(&s->in.ring, s->in.rx, &rec); found > 0;
 	     found = afu_ring_next(&s->in.ring, &rec)) {
@@ -323,7 +346,10 @@ static int peek_nothing(struct afu_sock *s, struct afu_receiving *m)
 		}
 		skip = 0;
 		any = 1;
-		if (note(s, &rec, m))
+		open_record(&o, s, &rec, m);
+		stop = note(s, &rec, &o, m);
+		afu_opened_end(&o);
+		if (stop)
 			break;
 	}
 	return any;
@@ -332,6 +358,7 @@ static int peek_nothing(struct afu_sock *s, struct afu_receiving *m)
 /* A read of no bytes: whether there is anything, and what it does to a mark at the head. */
 static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 {
+	struct afu_opened o = { 0 };
 	struct afu_ring_record rec;
 	int found, passed = 0;
 
@@ -343,7 +370,9 @@ static int read_nothing(struct afu_sock *s, struct afu_receiving *m)
 	       ++passed < PASSED_MAX);
 	if (found <= 0)
 		return 0;
-	note(s, &rec, m);
+	open_record(&o, s, &rec, m);
+	note(s, &rec, &o, m);
+	afu_opened_end(&o);
 	/* the descriptors are gone with it, although the first byte is not */
 	if (rec.flags & AFU_RECORD_RIGHTS)
 		afu_ring_reflag(&s->in.ring, &rec, 0, AFU_RECORD_RIGHTS);
