@@ -54,6 +54,18 @@ int afu_domain_call(struct afu_request *req, const int *fds, unsigned int n, str
 	return afu_refuse_as((enum afu_cause)reply->cause, afu_causes[reply->cause].error, cause_detail(reply));
 }
 
+int afu_domain_ask(struct afu_request *req, uint64_t socket, const int *fds, unsigned int n_fds, struct afu_reply *reply)
+{
+	int got[AFU_MESSAGE_FDS], err;
+	unsigned int n;
+
+	req->socket = socket;
+	err = afu_domain_call(req, fds, n_fds, reply, got, &n);
+	while (n)
+		afu_sys_close(got[--n]);
+	return err;
+}
+
 static int announce(uint32_t index, int bell)
 {
 	struct afu_request req = { .op = AFU_OP_WAITER, .arg = { index } };

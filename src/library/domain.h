@@ -15,6 +15,9 @@
 int afu_domain_call(struct afu_request *req, const int *fds, unsigned int n, struct afu_reply *reply, int *got,
 		    unsigned int *n_got);
 
+/* The same about a socket; descriptors that come with the reply are closed. */
+int afu_domain_ask(struct afu_request *req, uint64_t socket, const int *fds, unsigned int n_fds, struct afu_reply *reply);
+
 /* What was closed before is closed after.  0 or negative errno. */
 int afu_domain_sync(void);
 
