@@ -7,6 +7,7 @@
 #include "channel/waiter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -300,6 +301,34 @@ static void born(struct bsock *s)
 	afu_channel_unmap(ch, 0);
 }
 
+static void leave_queue(struct bsock *l, struct bsock *embryo)
+{
+	DL_DELETE(l->queue, embryo);
+	l->pending--;
+	publish_pending(l, 0);
+	embryo->listener = NULL;
+}
+
+/* It became a kernel socket while it waited: that one is accepted, and we are through with it. */
+static enum afu_cause accept_moved(struct call *c, struct bsock *l, struct bsock *s)
+{
+	struct conn *conn = s->conn;
+	int fd = fcntl(s->kernel - 1, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return AFU_CAUSE_DOMAIN_FULL;
+	leave_queue(l, s);
+	c->reply->arg[0] = AFU_MOVED;
+	c->reply->length = conn->name[0].length;
+	memcpy(c->reply->data, conn->name[0].address, conn->name[0].length);
+	afu_call_give(c, fd, 0);
+	conn->end[1] = NULL;
+	afu_store_conn_unref(c->b, conn);
+	forget(c->b, s);
+	admit(l, 1);
+	return AFU_CAUSE_NONE;
+}
+
 enum afu_cause afu_connection_accept(struct call *c)
 {
 	struct bsock *l = c->socket, *s;
@@ -311,6 +340,8 @@ enum afu_cause afu_connection_accept(struct call *c)
 	s = l->queue;
 	if (!s)
 		return l->shut_read ? AFU_CAUSE_ACCEPT_SHUT : AFU_CAUSE_ACCEPT_EMPTY;
+	if (s->state == AFU_MOVED)
+		return accept_moved(c, l, s);
 	s->uid = c->who->uid;
 	s->gid = c->who->gid;
 	cause = afu_store_socket(c->b, s);
@@ -321,10 +352,7 @@ enum afu_cause afu_connection_accept(struct call *c)
 		afu_store_undo(c->b, s);
 		return AFU_CAUSE_DOMAIN_FULL;
 	}
-	DL_DELETE(l->queue, s);
-	l->pending--;
-	publish_pending(l, 0);
-	s->listener = NULL;
+	leave_queue(l, s);
 	s->embryo = 0;
 	born(s);
 	afu_store_state(s);

@@ -33,7 +33,8 @@ enum afu_op {
 				fd: O_PATH.  Reply: arg 0: state, arg 1: identity of the caller, 0; fd: channel */
 	AFU_OP_CONNECT_CANCEL, /* socket; arg 0: 1 if it was let in, and nobody has accepted it yet.  Reply: arg 0: state
 				it has come to */
-	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel */
+	AFU_OP_ACCEPT,       /* socket.  Reply: socket; data: peer's address; fds: token, endpoint, channel; or
+				arg 0: AFU_MOVED, fd: the kernel socket that it became */
 	AFU_OP_NAME,         /* socket; arg 0: AFU_NAME_*; arg 1: flow.  Reply: data: address */
 	AFU_OP_PEERCRED,     /* socket.  Reply: arg 0: pid, arg 1: uid << 32 | gid, arg 2: 1 if anybody was recorded;
 				data: struct afu_asker */
@@ -70,8 +71,9 @@ enum afu_op {
 	AFU_OP_PEERPIDFD,    /* socket.  Reply: fd: pidfd of who was recorded */
 	AFU_OP_FILE,         /* socket.  Reply: fd: O_PATH of the file it, or its listener, is bound to */
 	AFU_OP_HOLDER,       /* fd: O_PATH of a path that can't be bound.  Always refused, with who holds it */
-	AFU_OP_MOVE,         /* socket: its connection goes on through sockets of the kernel's.  Reply: arg 0:
-				AFU_MOVE_* */
+	AFU_OP_MOVE,         /* socket: it goes on as one of the kernel's.  fd: that one, of a listener.  Reply: arg 0:
+				AFU_MOVE_*; LISTENER: arg 1: backlog, data: its name, arg 2 and socket: inode and
+				device of its file */
 	AFU_OP_FILTER,       /* the socket sends, arg 0: flow; arg 1: from which instruction on.  Reply: arg 0: the
 				program's turn, arg 1: how many in all; data: as many as fit */
 	AFU_OP_TAKEN,        /* socket; the kernel socket of its name is the caller's alone from now on */
@@ -96,8 +98,11 @@ enum afu_op {
  */
 enum { AFU_CLAIM_TAKE, AFU_CLAIM_COPY, AFU_CLAIM_DROP, AFU_CLAIM_CANCEL };
 
-/* LATER: somebody is in the middle of a call, or has yet to accept.  NEVER: it is not connected, or otherwise odd. */
-enum { AFU_MOVE_DONE, AFU_MOVE_LATER, AFU_MOVE_NEVER };
+/*
+ * LATER: somebody is in the middle of a call, or has yet to accept.  LISTENER: is to be asked for
+ * again with a kernel socket of the same name.
+ */
+enum { AFU_MOVE_DONE, AFU_MOVE_LATER, AFU_MOVE_LISTENER, AFU_MOVE_NEVER };
 /* In a reply's arg 1, beside the side: nobody has fetched this kernel socket before. */
 #define AFU_MOVED_FIRST (UINT64_C(1) << 32)
 

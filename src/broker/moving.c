@@ -61,6 +61,7 @@ struct move {
 	struct bsock *end[2];
 	char *page[2];	     /* their endpoint pages; NULL */
 	struct lane lane[2]; /* by the end that sends */
+	struct afu_ring_rx none; /* of one that nobody has accepted yet */
 	int fd[2];
 	int type, depth;
 	unsigned int *left; /* how many may move along */
@@ -376,18 +377,17 @@ static int pass_all(struct move *m, unsigned int from)
 static void set_options(struct move *m, unsigned int i)
 {
 	const struct afu_endpoint *ep = (const struct afu_endpoint *)(void *)m->page[i];
-	static const int names[] = {SO_PASSCRED, 76 /* SO_PASSPIDFD */, SO_PASSSEC};
+	/* in the order of what an accepted socket has from its listener: SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD */
+	static const int names[] = {16, 34, 76};
 	int size = BUFFER, on = 1;
 
 	if (setsockopt(m->fd[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
 		setsockopt(m->fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-	if (!ep)
-		return;
 	for (unsigned int k = 0; k < sizeof names / sizeof *names; k++) {
-		if (ep->option[names[k]])
+		if (ep ? ep->option[names[k]] : m->end[i] && m->end[i]->inherited[k])
 			setsockopt(m->fd[i], SOL_SOCKET, names[k], &on, sizeof on);
 	}
-	if (atomic_load(&ep->status_flags) & O_NONBLOCK)
+	if (ep && (atomic_load(&ep->status_flags) & O_NONBLOCK))
 		fcntl(m->fd[i], F_SETFL, O_NONBLOCK);
 }
 
@@ -396,7 +396,11 @@ static void set_state(struct move *m, unsigned int i)
 {
 	const struct lane *l = &m->lane[i];
 	uint32_t flags = 0;
+	int size = (int)m->b->sndbuf / 2; /* the kernel doubles it */
 
+	/* nobody will set the options of one that is accepted as it is */
+	if (!m->page[i])
+		setsockopt(m->fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	if (m->end[i]->type == SOCK_DGRAM)
 		flags = atomic_load(&((struct afu_endpoint *)(void *)m->page[i])->shut);
 	else if (m->end[1 - i])
@@ -441,7 +445,7 @@ static int map_pages(struct move *m)
 	for (unsigned int i = 0; i < 2; i++) {
 		void *p;
 
-		if (!m->end[i])
+		if (!m->end[i] || m->end[i]->memory < 0)
 			continue;
 		if (afu_memory_map(m->end[i]->memory, afu_endpoint_size(m->end[i]->type), 1, &p) < 0)
 			return -ENOMEM;
@@ -466,7 +470,7 @@ static int map_connection(struct move *m, struct conn *conn)
 
 		l->ring = afu_channel_ring(ch, i);
 		l->tx = sender ? &sender->tx : NULL;
-		l->rx = receiver ? &receiver->rx : NULL;
+		l->rx = receiver ? &receiver->rx : &m->none;
 		l->way = &conn->from[i];
 	}
 	return 0;
@@ -529,11 +533,9 @@ static int run(struct move *m)
 		return err;
 	err = move_queues(m);
 	for (unsigned int i = 0; i < 2; i++) {
-		if (!m->page[i])
-			continue;
-		if (err)
+		if (m->page[i] && err)
 			unseal_end(m, i);
-		else
+		else if (m->end[i] && !err)
 			set_state(m, i);
 	}
 	for (unsigned int i = 0; !err && i < 2; i++)
@@ -561,9 +563,6 @@ static int move(struct afu_broker *b, struct bsock *s, int depth, unsigned int *
 
 	if (s->state != AFU_CONNECTED || s->memory < 0 || (s->type == SOCK_DGRAM && !is_pair(s)))
 		return -EOPNOTSUPP;
-	/* nobody has accepted it yet: there is no page of the other end's, and no lock */
-	if (s->type != SOCK_DGRAM && s->conn->end[1 - s->side] && s->conn->end[1 - s->side]->memory < 0)
-		return -EAGAIN;
 	err = map(&m, s);
 	if (!err)
 		err = run(&m);
@@ -579,8 +578,11 @@ static int move(struct afu_broker *b, struct bsock *s, int depth, unsigned int *
 enum afu_cause afu_moving_request(struct call *c)
 {
 	unsigned int left = MOVES_MAX;
-	int err = c->socket->state == AFU_MOVED ? 0 : move(c->b, c->socket, 0, &left);
+	int err;
 
+	if (c->socket->state == AFU_LISTENING)
+		return afu_moving_listener(c);
+	err = c->socket->state == AFU_MOVED ? 0 : move(c->b, c->socket, 0, &left);
 	c->reply->arg[0] = !err ? AFU_MOVE_DONE : err == -EAGAIN ? AFU_MOVE_LATER : AFU_MOVE_NEVER;
 	return AFU_CAUSE_NONE;
 }

@@ -211,7 +211,7 @@ static int may_write(const struct call *c, const struct statx *st)
 }
 
 /* The socket that the request's address names: by the inode shown, or by the abstract name. */
-enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found)
+static enum afu_cause find_named(struct call *c, int type, struct bsock **found)
 {
 	if (c->n == 1) {
 		struct inode_key key;
@@ -235,6 +235,14 @@ enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found)
 		return *found ? AFU_CAUSE_NONE : AFU_CAUSE_CONNECT_NOBODY;
 	}
 	return AFU_CAUSE_REQUEST_FORM;
+}
+
+enum afu_cause afu_name_find(struct call *c, int type, struct bsock **found)
+{
+	enum afu_cause cause = find_named(c, type, found);
+
+	/* one that has become the kernel's is reached there */
+	return !cause && (*found)->state == AFU_MOVED ? AFU_CAUSE_CONNECT_NOBODY : cause;
 }
 
 /* Whose name is asked for; NULL: there is nobody. */

@@ -393,6 +393,7 @@ void afu_rights_settle(struct afu_broker *b);
 
 /* moving.c: the way to sockets of the kernel's */
 enum afu_cause afu_moving_request(struct call *c);
+enum afu_cause afu_moving_listener(struct call *c);
 /* The reply to whoever asks for a socket that has moved. */
 void afu_moving_tell(struct call *c);
 /* The socket is being closed. */

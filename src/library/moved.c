@@ -11,10 +11,19 @@
 #include "library/view.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 
 /* So long somebody may be in the middle of a call, or not have accepted yet. */
 #define PATIENCE_NS INT64_C(2000000000)
 #define PAUSE_NS 1000000
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
 
 /* The one that has the socket's name already, or a new one. */
 static int kernel_socket(struct afu_sock *s)
@@ -100,28 +109,95 @@ void afu_moved_adopt(struct afu_sock *s, int fd, int first)
 	afu_domain_sync();
 }
 
+/* The kernel's file takes the place of the socket's, with the same owner and mode.  0 or negative errno. */
+static int take_path(int fd, const struct sockaddr_un *un, socklen_t length, const struct stat *st)
+{
+	char aside[sizeof un->sun_path + 32];
+	long err;
+
+	snprintf(aside, sizeof aside, "%.*s.afunix-%ld", (int)sizeof un->sun_path, un->sun_path,
+		 afu_sys(SYS_gettid));
+	err = afu_sys(SYS_renameat2, AT_FDCWD, un->sun_path, AT_FDCWD, aside, RENAME_NOREPLACE);
+	if (err < 0)
+		return (int)err;
+	err = afu_sys(SYS_bind, fd, un, length);
+	if (err < 0) {
+		afu_sys(SYS_renameat2, AT_FDCWD, aside, AT_FDCWD, un->sun_path, RENAME_NOREPLACE);
+		return (int)err;
+	}
+	afu_sys(SYS_fchownat, AT_FDCWD, un->sun_path, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
+	afu_sys(SYS_fchmodat, AT_FDCWD, un->sun_path, st->st_mode & 07777);
+	afu_sys(SYS_unlinkat, AT_FDCWD, aside, 0);
+	return 0;
+}
+
+/* Gives the kernel socket the name that the broker told.  0 or negative errno. */
+static int take_name(int fd, const struct afu_reply *told)
+{
+	struct sockaddr_un un = {0};
+	struct stat st;
+
+	if (!told->length)
+		return 0;
+	if (told->length <= offsetof(struct sockaddr_un, sun_path) || told->length > sizeof un)
+		return -EINVAL;
+	memcpy(&un, told->data, told->length);
+	if (!un.sun_path[0])
+		return (int)afu_sys(SYS_bind, fd, &un, told->length);
+	/* the path may lead elsewhere from here, or by now */
+	if (!memchr(un.sun_path, 0, sizeof un.sun_path) ||
+	    afu_sys(SYS_newfstatat, AT_FDCWD, un.sun_path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    st.st_ino != told->arg[2] ||
+	    ((uint64_t)major(st.st_dev) << 32 | minor(st.st_dev)) != told->socket)
+		return -ENOENT;
+	return take_path(fd, &un, told->length, &st);
+}
+
+/*
+ * A listener: a kernel socket with its options and name takes its place.  The exposed one is such a socket
+ * already.  The result as of the request without it.
+ */
+static int leave_listener(struct afu_sock *s, const struct afu_reply *told, struct afu_reply *reply)
+{
+	struct afu_request req = {.op = AFU_OP_MOVE};
+	int exposed = atomic_load(&s->outside) != 0, fd = kernel_socket(s), err = fd < 0 ? fd : 0;
+
+	if (!err && !exposed)
+		err = take_name(fd, told);
+	if (!err && !exposed)
+		err = (int)afu_sys(SYS_listen, fd, told->arg[1] > INT_MAX ? INT_MAX : (int)told->arg[1]);
+	if (!err)
+		err = afu_domain_ask(&req, s->id, &fd, 1, reply);
+	if (fd >= 0)
+		afu_sys_close(fd);
+	return err;
+}
+
 void afu_moved_leave(int fd)
 {
 	struct afu_request req = {.op = AFU_OP_MOVE};
 	struct afu_thread *th = afu_thread();
 	int64_t deadline = afu_clock_deadline(PATIENCE_NS);
-	int got[AFU_MESSAGE_FDS], err;
 	struct timespec pause = {0, PAUSE_NS};
 	struct afu_reply reply;
 	struct afu_sock *s;
-	unsigned int n;
+	int err;
 
 	s = afu_view_enter(th, fd, &err);
 	if (!s)
 		return;
-	req.socket = s->id;
 	afu_view_get(s);
 	afu_view_leave(th);
 	for (;;) {
-		err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+		err = afu_domain_ask(&req, s->id, NULL, 0, &reply);
 		if (err || reply.arg[0] != AFU_MOVE_LATER || afu_clock_ns() >= deadline)
 			break;
 		afu_sys(SYS_ppoll, NULL, 0, &pause, NULL, 0);
+	}
+	if (!err && reply.arg[0] == AFU_MOVE_LISTENER) {
+		struct afu_reply told = reply;
+
+		err = leave_listener(s, &told, &reply);
 	}
 	if (!err && reply.arg[0] == AFU_MOVE_DONE)
 		afu_view_renew(s);

@@ -6,6 +6,7 @@
 #include "afunix/afunix.h"
 #include "base/cause.h"
 #include "base/clock.h"
+#include "base/limit.h"
 #include "base/memory.h"
 #include "library/address.h"
 #include "library/domain.h"
@@ -42,6 +43,12 @@ static int numbers_free(int n)
 	return more;
 }
 
+/* A reply's descriptors may come beyond the limit, where none may be that is for the application. */
+static int is_beyond(int fd)
+{
+	return (rlim_t)fd >= afu_limit_soft();
+}
+
 /* Makes a token that a reply brought into a socket of this process. */
 static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t state, uint32_t side, int type,
 		 int flags)
@@ -49,8 +56,7 @@ static int adopt(int token, int endpoint, int channel, uint64_t id, uint32_t sta
 	struct afu_sock *s;
 	int err;
 
-	/* the reply's descriptors may come beyond the limit, and this one is for the application */
-	if (afu_table_within(token) < 0)
+	if (is_beyond(token))
 		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
 	s = afu_view_new(id, type);
 	if (!s)
@@ -325,7 +331,7 @@ static int connection_waits(void *arg)
 {
 	const struct afu_sock *s = arg;
 
-	return connection_queued(s) ||
+	return connection_queued(s) || afu_sock_stale(s) ||
 	       (atomic_load_explicit(&s->own->flags, memory_order_acquire) & AFU_SIDE_RSHUT);
 }
 
@@ -404,6 +410,9 @@ static int take_connection(struct afu_thread *th, struct afu_sock *s, struct acc
 		if (atomic_load(&s->outside) && !pending(s) && !(afu_side_flags(s->own) & AFU_SIDE_RSHUT))
 			continue;
 		err = afu_domain_call(&req, NULL, 0, &a->reply, a->got, &n);
+		/* it listens no longer, but for the kernel */
+		if (err && afu_sock_stale(s))
+			return AFU_ELSEWHERE;
 		if (err != -EAGAIN) /* else another was quicker */
 			break;
 	}
@@ -411,6 +420,18 @@ static int take_connection(struct afu_thread *th, struct afu_sock *s, struct acc
 	if ((err || a->kernel >= 0) && connection_waits(s))
 		afu_wake_one(s->own);
 	return err;
+}
+
+/* It became a kernel socket before it was accepted.  0 or negative errno; the descriptor is the caller's. */
+static int adopt_kernel(int fd, int flags)
+{
+	if (is_beyond(fd))
+		return afu_refuse(AFU_CAUSE_NO_DESCRIPTOR);
+	afu_fd_forget(fd);
+	afu_sys(SYS_fcntl, fd, F_SETFD, flags & SOCK_CLOEXEC ? FD_CLOEXEC : 0);
+	if (flags & SOCK_NONBLOCK)
+		afu_sys(SYS_fcntl, fd, F_SETFL, O_NONBLOCK);
+	return 0;
 }
 
 static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
@@ -444,8 +465,12 @@ static int do_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	afu_view_put(s);
 	if (err || a.kernel >= 0)
 		return err ? err : a.kernel;
-	err = adopt(a.got[0], a.got[1], a.got[2], a.reply.socket, AFU_CONNECTED, 1, type, flags);
-	close_all(a.got + 1, 2);
+	if (a.reply.arg[0] == AFU_MOVED) {
+		err = adopt_kernel(a.got[0], flags);
+	} else {
+		err = adopt(a.got[0], a.got[1], a.got[2], a.reply.socket, AFU_CONNECTED, 1, type, flags);
+		close_all(a.got + 1, 2);
+	}
 	if (err) {
 		afu_sys_close(a.got[0]);
 		return err;

@@ -49,16 +49,15 @@ static int one_page(const struct afu_sock *s, uint32_t state)
 static void unmap_channel(struct afu_sock *s)
 {
 	struct afu_channel *ch = s->ch;
-	int listener = one_page(s, s->state);
 
 	s->ch = NULL;
 	if (!ch)
 		return;
 	/* a call that waits on it may still be asleep there: it goes with the next one, or the view */
 	if (s->retired)
-		afu_channel_unmap(s->retired, s->retired_listener);
+		afu_channel_unmap(s->retired, s->retired_news);
 	s->retired = ch;
-	s->retired_listener = listener;
+	s->retired_news = s->news;
 }
 
 static void unmap(struct afu_sock *s)
@@ -67,9 +66,9 @@ static void unmap(struct afu_sock *s)
 	afu_parking_close(&s->in.parking);
 	afu_parking_close(&s->out.parking);
 	if (s->ch)
-		afu_channel_unmap(s->ch, one_page(s, s->state));
+		afu_channel_unmap(s->ch, s->news);
 	if (s->retired)
-		afu_channel_unmap(s->retired, s->retired_listener);
+		afu_channel_unmap(s->retired, s->retired_news);
 	s->retired = NULL;
 	afu_parking_close(&s->outside);
 	if (s->ep)
@@ -111,7 +110,8 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 	if (channel >= 0 && !s->ch) {
 		struct afu_channel *ch;
 
-		err = afu_channel_map(channel, one_page(s, state), &ch);
+		s->news = one_page(s, state);
+		err = afu_channel_map(channel, s->news, &ch);
 		if (err)
 			return err;
 		side &= 1;

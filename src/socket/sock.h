@@ -93,7 +93,7 @@ struct afu_sock {
 	struct afu_channel *ch;	     /* the connection; of a listener, and of datagrams, the broker's news */
 	uint64_t channel_id;	     /* as the channel says: a hint */
 	struct afu_channel *retired; /* an earlier one, mapped until nobody can be looking */
-	int retired_listener;
+	int news, retired_news;	     /* of the two: it is one page, of the broker's news */
 	struct afu_side *own, *peer;
 	struct afu_way_in in;
 	struct afu_way_out out;

@@ -217,6 +217,60 @@ os.wait()
 os.unlink('listener')
 '''
 
+# A client hands its connection on before the server has accepted it.
+UNACCEPTED = PARENT + '''
+with socket.socket(socket.AF_UNIX, kind) as listener:
+    listener.bind('listener')
+    listener.listen()
+    client = socket.socket(socket.AF_UNIX, kind)
+    client.connect('listener')
+    client.send(b'first\\n')
+    print(subprocess.run(['busybox', 'echo', 'second'], stdout=client).returncode)
+    client.send(b'third\\n')
+    server, name = listener.accept()
+    server.settimeout(10)
+    os.set_blocking(server.fileno(), False)
+    data = b''
+    while len(data) < 19:
+        data += server.recv(100)
+    print(name, data, server.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+    server.send(b'answer')
+    print(client.recv(100))
+os.unlink('listener')
+'''
+
+# A listener is passed on, as to a server that is started when its first client comes.
+ACTIVATED = PARENT + '''
+def clients(n):
+    for _ in range(n):
+        with socket.socket(socket.AF_UNIX, kind) as client:
+            client.connect(listener.getsockname())
+            client.send(b'ping')
+            print(client.recv(100), client.getpeername(), listener.getsockname())
+listener = socket.socket(socket.AF_UNIX, kind)
+listener.bind(sys.argv[2].replace('@', chr(0)))
+listener.listen()
+got = []
+waiting = threading.Thread(target=lambda: got.append(listener.accept()[0]))
+waiting.start()
+while open(f'/proc/self/task/{waiting.native_id}/stat').read().rpartition(')')[2].split()[0] != 'S':
+    time.sleep(.01)
+server = subprocess.Popen([sys.argv[3], str(listener.fileno()), 'accept'], pass_fds=[listener.fileno()],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+print(server.stdout.readline())
+first = socket.socket(socket.AF_UNIX, kind)
+first.connect(listener.getsockname())
+waiting.join(10)
+print(len(got), got[0].getsockname())
+server.stdin.write('x')
+server.stdin.close()
+clients(3)
+print(server.wait())
+if not sys.argv[2].startswith('@'):
+    print(oct(os.stat('listener').st_mode), os.listdir())
+    os.unlink('listener')
+'''
+
 OUTSIDER = '''
 import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -385,6 +439,10 @@ main([(f'a static program inherits a {kind} socket', lambda kind=kind: inherits(
      + [(f'a {kind} socket shows who writes', lambda kind=kind: busybox(SPEAKS, kind)) for kind in KINDS]
      + [(f'the peer of a stream is {when}, with {what} data', lambda what=what, when=when: busybox(ENDS, 'stream', what, when))
         for what in ('unread', 'no unread') for when in ('closed', 'open')]
+     + [(f'a {kind} connection that is not accepted yet', lambda kind=kind: busybox(UNACCEPTED, kind))
+        for kind in ('stream', 'seqpacket')]
+     + [(f'a {kind} listener, {name}', lambda kind=kind, name=name: same(ACTIVATED, kind, name, unaware()))
+        for kind, name in (('stream', 'listener'), ('seqpacket', 'listener'), ('stream', f'@static-{os.getpid()}'))]
      + [('a server hands its connection to a static program', lambda: busybox(PREFORKED, 'stream'))]
      + [(f'a {kind} socket for a program that gains rights', lambda kind=kind: gains_rights(kind))
         for kind in ('stream', 'seqpacket')]

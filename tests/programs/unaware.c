@@ -3,7 +3,8 @@
 /*
  * A program that is linked statically, and so can't be preloaded.  Given the number of a
  * socket that it has inherited it does to it whatever programs do to sockets, and prints
- * each call with what came of it; with a path, it connects there with a socket of its own.
+ * each call with what came of it; with another word behind it serves at that socket; with a path, it
+ * connects there with a socket of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,8 +76,30 @@ static void to_path(const char *path)
 	say("send", send(pair[0], "x", 1, 0));
 }
 
+/* Says that it is there, waits for a byte, and serves three clients. */
+static int serve(int listener)
+{
+	char text[16];
+
+	puts("there");
+	fflush(stdout);
+	if (read(0, text, 1) != 1)
+		return 1;
+	for (int i = 0; i < 3; i++) {
+		int fd = accept(listener, NULL, NULL);
+		ssize_t n = read(fd, text, sizeof(text));
+
+		if (n != 4 || write(fd, "pong", 4) != 4)
+			return 1;
+		close(fd);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 3)
+		return serve(atoi(argv[1]));
 	if (argc != 2)
 		return 2;
 	if (strspn(argv[1], "0123456789") == strlen(argv[1])) {
