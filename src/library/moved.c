@@ -36,19 +36,37 @@ static int kernel_socket(struct afu_sock *s)
 	return fd;
 }
 
-/* The kernel socket takes the place of all numbers that this process has for s. */
+/*
+ * The kernel socket takes the place of the number, if that is still the socket's: under the table's lock,
+ * with which it is closed too.  fd < 0: it is there already.
+ */
+static void take_number(struct afu_sock *s, int number, int fd)
+{
+	int flags, taken, spare = -1;
+
+	afu_table_lock();
+	taken = afu_fd_sock(number) == s;
+	if (taken) {
+		flags = (int)afu_sys(SYS_fcntl, number, F_GETFD);
+		if (fd >= 0) {
+			/* a call that is in its middle has yet to claim descriptors: till then the socket
+			 * lives */
+			spare = afu_table_spare(number);
+			afu_sys(SYS_dup3, fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+		}
+		afu_epoll_moved(s, number, number);
+		afu_table_set(number, 0);
+	}
+	afu_table_unlock();
+	if (taken)
+		afu_view_number_gone(s, number, spare);
+}
+
+/* All numbers that this process has for s. */
 static void take_numbers(struct afu_sock *s, int fd)
 {
-	for (unsigned int number = 0; number < afu_table_top(); number++) {
-		int flags;
-
-		if (afu_fd_sock((int)number) != s)
-			continue;
-		flags = (int)afu_sys(SYS_fcntl, number, F_GETFD);
-		afu_sys(SYS_dup3, fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
-		afu_epoll_moved(s, (int)number, (int)number);
-		afu_fd_forget((int)number);
-	}
+	for (unsigned int number = 0; number < afu_table_top(); number++)
+		take_number(s, (int)number, fd);
 	/* what was registered under numbers that are closed by now */
 	afu_epoll_moved(s, -1, fd);
 }
@@ -171,6 +189,24 @@ static int leave_listener(struct afu_sock *s, const struct afu_reply *told, stru
 	if (fd >= 0)
 		afu_sys_close(fd);
 	return err;
+}
+
+void afu_moved_rest(struct afu_sock *s)
+{
+	for (int number = 0; number < (int)afu_table_top(); number++) {
+		struct afu_request req = {.op = AFU_OP_SHOW};
+		int got[AFU_MESSAGE_FDS], moved;
+		struct afu_reply reply;
+		unsigned int n;
+
+		if (afu_fd_sock(number) != s)
+			continue;
+		moved = afu_domain_call(&req, &number, 1, &reply, got, &n) == 0 &&
+			reply.arg[0] == AFU_MOVED && n == 2;
+		take_number(s, number, moved ? got[1] : -1);
+		while (n)
+			afu_sys_close(got[--n]);
+	}
 }
 
 void afu_moved_leave(int fd)

@@ -21,6 +21,12 @@ int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t
 void afu_moved_adopt(struct afu_sock *s, int fd, int first);
 
 /*
+ * The same for numbers that came into the table while another thread took them all: duplicates of the token, or
+ * of the kernel socket.
+ */
+void afu_moved_rest(struct afu_sock *s);
+
+/*
  * Has the connection moved, for a program that can't know afunix, if it can be.  Waits, two seconds at most,
  * for others who are in the middle of a call.
  */

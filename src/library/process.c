@@ -29,6 +29,7 @@ static void thread_ended(struct afu_thread *th)
 /* Nobody is in the middle of the tables when the image is taken. */
 static void before_fork(void)
 {
+	afu_view_lock();
 	afu_table_lock();
 	afu_epoll_lock();
 	afu_limit_fork();
@@ -39,6 +40,7 @@ static void in_parent(void)
 	afu_limit_forked();
 	afu_epoll_unlock();
 	afu_table_unlock();
+	afu_view_unlock();
 }
 
 /*
@@ -58,7 +60,9 @@ static void in_child(void)
 	afu_view_forked();
 	afu_epoll_forked();
 	afu_signal_forked();
-	afu_thread_leave(th); /* of afu_table_lock() */
+	/* of afu_table_lock() and afu_view_lock() */
+	afu_thread_leave(th);
+	afu_thread_leave(th);
 }
 
 void afu_process_start(void)

@@ -134,7 +134,7 @@ void afu_fd_forget_slow(int fd)
 		afu_epoll_number_gone((struct afu_epoll *)(e - 1));
 	afu_table_unlock();
 	if (e > 3 && !(e & 1))
-		afu_view_number_gone((struct afu_sock *)e, fd);
+		afu_view_number_gone((struct afu_sock *)e, fd, -1);
 }
 
 void afu_table_forked(void)

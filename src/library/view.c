@@ -24,6 +24,18 @@
 static struct afu_pool pool = { .size = sizeof(struct afu_sock) };
 struct afu_plock afu_view_renewing;
 
+void afu_view_lock(void)
+{
+	afu_thread_enter(afu_thread());
+	afu_plock_acquire(&afu_view_renewing);
+}
+
+void afu_view_unlock(void)
+{
+	afu_plock_release(&afu_view_renewing);
+	afu_thread_leave(afu_thread());
+}
+
 struct afu_sock *afu_view_new(uint64_t id, int type)
 {
 	struct afu_thread *th = afu_thread();
@@ -179,6 +191,17 @@ static void keep_outside(struct afu_sock *s, int fd)
 		afu_close_hidden(copy);
 }
 
+/*
+ * The version of what was mapped, which a reply brought: if the page tells of another state the socket has gone on
+ * since, and the view is out of date.  The broker writes the state first.
+ */
+static uint32_t mapped_version(const struct afu_sock *s)
+{
+	uint32_t version = atomic_load(&s->ep->version);
+
+	return version && __atomic_load_n(&s->ep->now.state, __ATOMIC_RELAXED) != s->state ? version - 1 : version;
+}
+
 int afu_view_renew(struct afu_sock *s)
 {
 	struct afu_request req = { .socket = s->id };
@@ -190,6 +213,7 @@ int afu_view_renew(struct afu_sock *s)
 	afu_thread_enter(th);
 	afu_plock_acquire(&afu_view_renewing);
 	if (s->state == AFU_MOVED) {
+		afu_moved_rest(s);
 		err = AFU_ELSEWHERE;
 	} else if (afu_sock_stale(s)) {
 		uint32_t version = s->ep ? atomic_load(&s->ep->version) : 0;
@@ -212,9 +236,8 @@ int afu_view_renew(struct afu_sock *s)
 		}
 		while (n)
 			afu_sys_close(got[--n]);
-		/* the state may have moved on since the reply; then the version has too */
 		if (!err && shown)
-			version = atomic_load(&s->ep->version);
+			version = mapped_version(s);
 		if (!err && s->type == SOCK_DGRAM)
 			err = afu_flows_renew(s);
 		if (!err)
@@ -227,7 +250,7 @@ int afu_view_renew(struct afu_sock *s)
 
 void afu_view_settle(struct afu_sock *s)
 {
-	uint32_t version = atomic_load(&s->ep->version);
+	uint32_t version = mapped_version(s);
 
 	/* of datagrams the flows are still to be had, unless nothing was ever changed */
 	s->version = s->type == SOCK_DGRAM && version ? version - 1 : version;
@@ -242,9 +265,8 @@ int afu_view_connected(struct afu_sock *s, int channel)
 	afu_plock_acquire(&afu_view_renewing);
 	if (afu_sock_stale(s) && s->ep) {
 		err = afu_view_map(s, -1, channel, AFU_CONNECTED, 0);
-		/* connected is for life: the version that stands there now is this state's */
 		if (!err)
-			s->version = atomic_load(&s->ep->version);
+			s->version = mapped_version(s);
 	}
 	afu_plock_release(&afu_view_renewing);
 	afu_thread_leave(th);
@@ -380,10 +402,12 @@ static int number_gone(struct afu_sock *s, int fd, int alive)
 	return last;
 }
 
-void afu_view_number_gone(struct afu_sock *s, int fd)
+void afu_view_number_gone(struct afu_sock *s, int fd, int spare)
 {
-	if (number_gone(s, fd, -1))
-		end(s, -1);
+	if (number_gone(s, fd, spare))
+		end(s, spare);
+	else if (spare >= 0)
+		afu_sys_close(spare);
 }
 
 struct afu_sock *afu_view_reserve(int fd)
@@ -401,7 +425,7 @@ struct afu_sock *afu_view_reserve(int fd)
 void afu_view_reserved(struct afu_sock *s, int to)
 {
 	if (to < 0) {
-		afu_view_number_gone(s, -1);
+		afu_view_number_gone(s, -1, -1);
 		return;
 	}
 	afu_table_lock();
@@ -420,8 +444,8 @@ void afu_view_replaced(int fd, int spare)
 	if (s)
 		afu_table_set(fd, 0);
 	afu_table_unlock();
-	if (s && number_gone(s, fd, spare))
-		end(s, spare);
+	if (s)
+		afu_view_number_gone(s, fd, spare);
 	else
 		afu_sys_close(spare);
 }
@@ -447,12 +471,7 @@ int afu_view_close(int fd)
 	afu_table_unlock();
 	if (!s)
 		return -EBADF;
-	if (spare < 0)
-		spare = fd;
-	if (number_gone(s, fd, spare))
-		end(s, spare);
-	else
-		afu_sys_close(spare);
+	afu_view_number_gone(s, fd, spare < 0 ? fd : spare);
 	return 0;
 }
 
@@ -480,7 +499,9 @@ static int recognised_moved(struct afu_sock *s, int fd, const struct afu_reply *
 {
 	afu_view_number(s, fd);
 	afu_view_get(s);
+	afu_view_lock();
 	moved(s, reply, got[0], got[1]);
+	afu_view_unlock();
 	afu_view_put(s);
 	afu_sys_close(got[0]);
 	afu_sys_close(got[1]);

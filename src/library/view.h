@@ -68,13 +68,20 @@ void afu_view_reserved(struct afu_sock *s, int to);
  * what it was, and is used up.
  */
 void afu_view_replaced(int fd, int spare);
-/* The number means something else already: the last one ends the view.  The table has no entry any more. */
-void afu_view_number_gone(struct afu_sock *s, int fd);
+/*
+ * The number means something else already: the last one ends the view.  The table has no entry any more.  spare
+ * is a duplicate of what it was, which goes on for as long as a call has the view in use; or -1.
+ */
+void afu_view_number_gone(struct afu_sock *s, int fd, int spare);
 /* close(2) of a number that is ours. */
 int afu_view_close(int fd);
 
 /* Recognises a token that came from elsewhere (exec).  1 if it is one. */
 int afu_view_recognise(int fd);
+
+/* No view is being renewed meanwhile; before the table's lock. */
+void afu_view_lock(void);
+void afu_view_unlock(void);
 
 void afu_view_forked(void);
 
