@@ -154,17 +154,19 @@ void afu_epoll_moved(struct afu_sock *s, int number, int fd)
 	struct afu_thread *th = afu_thread();
 	struct afu_epoll_entry *e;
 
-	if (!s->watches)
-		return;
+	/* also if there are none yet: another thread may be in the middle of registering one */
 	afu_thread_enter(th);
 	afu_plock_acquire(&afu_epoll_structure);
 	while ((e = first_moved(s, number)) != NULL) {
 		struct afu_epoll *ep = e->ep;
-		struct epoll_event event = { .events = e->events, .data.u64 = e->data };
+		/* a one-shot that has reported waits for its owner; of hang-ups the kernel tells all the same */
+		struct epoll_event event = { .events = e->spent ? EPOLLONESHOT : e->events, .data.u64 = e->data };
+		int err;
 
 		afu_plock_acquire(&ep->set.lock);
-		if (afu_sys(SYS_epoll_ctl, ep->fd, EPOLL_CTL_ADD, fd, &event) == 0)
-			ep->kernels++;
+		err = (int)afu_sys(SYS_epoll_ctl, ep->fd, EPOLL_CTL_ADD, fd, &event);
+		/* a child, or a parent, that shares the instance may have been the first */
+		ep->kernels += !err || err == -EEXIST;
 		afu_epoll_set_remove(&ep->set, e);
 		afu_plock_release(&ep->set.lock);
 		/* who sleeps on our sockets alone must look at the kernel's too */
@@ -360,6 +362,9 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 {
 	struct afu_epoll_entry *e = find(ep, s, fd);
 
+	/* its registrations are the kernel's, or are about to be */
+	if (s->state == AFU_MOVED)
+		return AFU_ELSEWHERE;
 	if (bad_exclusive(op, event->events))
 		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
 	switch (op) {
@@ -472,7 +477,7 @@ int afunix_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		if (ep)
 			ep->kernels = 1; /* for all that is known */
 	}
-	if (ep && afu_fd_ours(fd))
+	while (ep && err == AFU_ELSEWHERE && afu_fd_ours(fd))
 		err = control(ep, op, fd, event);
 	if (err == AFU_ELSEWHERE)
 		err = control_kernel(ep, epfd, op, fd, event);
