@@ -99,7 +99,39 @@ static int identify(struct afu_sock *s, struct afu_thread *th, struct afu_sendin
 	return err;
 }
 
-static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t, int addressed, struct afu_sending *m)
+/*
+ * The socket has become one of the kernel's in the middle of a call that does not return for that: it goes on
+ * there, from what was done.  All that it has done.
+ */
+static size_t go_on(int fd, const struct afu_transfer *t, size_t done, int receive)
+{
+	while (done < t->length) {
+		struct afu_iter it = afu_transfer_at(t, done);
+		char *at = (char *)it.iov->iov_base + it.off;
+		size_t n = it.iov->iov_len - it.off;
+		int last = done + n == t->length;
+		ssize_t got;
+
+		if (receive)
+			got = afu_sys(SYS_recvfrom, fd, at, n, t->flags, NULL, NULL);
+		else
+			got = afu_sys(SYS_sendto, fd, at, n,
+				      (t->flags & (last ? ~0 : ~MSG_OOB)) | MSG_NOSIGNAL, NULL, 0);
+		if (got <= 0)
+			break;
+		done += (size_t)got;
+	}
+	return done;
+}
+
+/* Whether what a call in its middle has to do is left to the kernel.  The view is in use. */
+static int has_moved(struct afu_sock *s)
+{
+	return afu_sock_stale(s) && afu_view_renew(s) == AFU_ELSEWHERE;
+}
+
+static ssize_t send_stream(int fd, struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
+			   int addressed, struct afu_sending *m)
 {
 	struct afu_patience p;
 	struct afu_iter it = {t->iov, t->n, 0};
@@ -130,6 +162,10 @@ static ssize_t send_stream(struct afu_sock *s, struct afu_thread *th, const stru
 	p.timed |= n > 0;
 	it = afu_transfer_at(t, (size_t)n);
 	more = afu_stream_send(s, th, &it, t->length - (size_t)n, m, &p);
+	if (n + more < (ssize_t)t->length && (n > 0 || more > 0) && has_moved(s)) {
+		n = (ssize_t)go_on(fd, t, (size_t)(more > 0 ? n + more : n), 0);
+		more = 0;
+	}
 	afu_view_put(s);
 	/* shut while it was under way: an error without the signal */
 	if (more < 0)
@@ -155,7 +191,8 @@ static int screen(struct afu_sock *s, struct afu_thread *th, uint32_t wants, str
 }
 
 /* Who speaks and who listens: what is to be known before a packet is sent.  As screen(). */
-static int introduce(struct afu_sock *s, struct afu_thread *th, struct afu_sending *m, struct afu_screen *room)
+static int introduce(struct afu_sock *s, struct afu_thread *th, struct afu_sending *m,
+		     struct afu_screen *room)
 {
 	uint32_t wants = peer_wants(s);
 	int err = 0;
@@ -229,7 +266,7 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 			  struct afu_outgoing *out)
 {
 	struct afu_thread *th = afu_thread();
-	struct afu_sending plain = { .flags = t->flags }, *m = out ? &out->m : &plain;
+	struct afu_sending plain = {.flags = t->flags}, *m = out ? &out->m : &plain;
 	struct afu_destination checked;
 	struct afu_sock *s;
 	int err;
@@ -248,7 +285,7 @@ ssize_t afu_transfer_send(int fd, const struct afu_transfer *t, const struct afu
 		}
 	}
 	if (__builtin_expect(s->type == SOCK_STREAM, 1))
-		return send_stream(s, th, t, to != NULL, m);
+		return send_stream(fd, s, th, t, to != NULL, m);
 	err = t->flags & MSG_OOB ? afu_refuse(AFU_CAUSE_MESSAGE_OOB) : 0;
 	if (!err && to && s->type == SOCK_DGRAM) {
 		checked = *to;
@@ -281,9 +318,9 @@ static size_t target_of(const struct afu_sock *s, const struct afu_transfer *t)
 	return s->ep->rcvlowat < t->length ? s->ep->rcvlowat : t->length;
 }
 
-/* The view is entered; on return it is in use. */
-static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const struct afu_transfer *t,
-			      struct afu_receiving *m)
+/* The view is entered; on return it is in use.  plain: nothing but bytes is asked for. */
+static ssize_t receive_stream(int fd, int plain, struct afu_sock *s, struct afu_thread *th,
+			      const struct afu_transfer *t, struct afu_receiving *m)
 {
 	struct afu_patience p;
 	int nonblocking = afu_transfer_patience(&p, s, th, t->flags, s->ep->rcvtimeo_ns);
@@ -307,6 +344,11 @@ static ssize_t receive_stream(struct afu_sock *s, struct afu_thread *th, const s
 	p.timed |= n > 0;
 	it = afu_transfer_at(t, (size_t)n);
 	more = afu_stream_recv(s, th, &it, t->length - (size_t)n, (size_t)n, m, &p);
+	if (plain && (t->flags & MSG_WAITALL) && !(t->flags & MSG_PEEK) && !m->barrier &&
+	    n + more < (ssize_t)t->length && (n > 0 || more > 0) && has_moved(s)) {
+		n = (ssize_t)go_on(fd, t, (size_t)(more > 0 ? n + more : n), 1);
+		more = 0;
+	}
 	afu_view_put(s);
 	if (more < 0)
 		return n ? n : more;
@@ -407,7 +449,7 @@ ssize_t afu_transfer_receive(int fd, const struct afu_transfer *t, struct afu_in
 	if (__builtin_expect(s->ep->option[SO_PASSCRED] || s->ep->option[AFU_SO_PASSPIDFD], 0))
 		m->split = 1;
 	if (__builtin_expect(s->type == SOCK_STREAM, 1))
-		n = receive_stream(s, th, t, m);
+		n = receive_stream(fd, !in, s, th, t, m);
 	else
 		n = receive_message(s, th, t, m, in);
 	if (in && n < 0)
@@ -429,7 +471,8 @@ int afu_transfer_error(int fd)
 	afu_view_leave(th);
 	if (!err)
 		return 0;
-	return afu_refuse_as(type == SOCK_DGRAM ? AFU_CAUSE_DGRAM_PEER_LEFT : AFU_CAUSE_PEER_RESET, err, NULL);
+	return afu_refuse_as(type == SOCK_DGRAM ? AFU_CAUSE_DGRAM_PEER_LEFT : AFU_CAUSE_PEER_RESET, err,
+			     NULL);
 }
 
 void afu_transfer_keep_error(int fd, int error)
