@@ -53,7 +53,8 @@ struct direction *afu_flow_direction(struct call *c, int outgoing)
 	struct flow *f;
 
 	if (!c->req->arg[0]) {
-		if (!s->conn || s->state != AFU_CONNECTED)
+		/* one that has moved has descriptors to claim, of records that were received before */
+		if (!s->conn || (s->state != AFU_CONNECTED && s->state != AFU_MOVED))
 			return NULL;
 		return &s->conn->from[outgoing ? s->side : 1 - s->side];
 	}

@@ -32,8 +32,14 @@
 #define SEALED ((uint32_t)FUTEX_TID_MASK)
 /* Twice what anybody's buffer holds; and with that an end to what one request can ask for. */
 #define BUFFER (8 << 20)
-/* Sockets that lie in the queues move along, and what lies in theirs; so many at most. */
+/*
+ * Sockets that lie in the queues move along, and what lies in theirs; so many at most.  So many records, and
+ * looks into parkings, there may be in all: who holds an end can write a ring full of empty records, or set the
+ * parking's peek offset back again and again.
+ */
 #define MOVES_MAX 64
+#define RECORDS_MAX (1u << 18)
+#define LOOKS_MAX (1u << 14)
 #define DEPTH_MAX 8
 #define CLOSING_NS 5000000
 /* The ids of those who have none. */
@@ -56,6 +62,11 @@ struct parked {
 	int there; /* it is the next, and not used yet */
 };
 
+/* What one request may still ask for. */
+struct budget {
+	unsigned int moves, records, looks;
+};
+
 struct move {
 	struct afu_broker *b;
 	struct bsock *end[2];
@@ -64,7 +75,7 @@ struct move {
 	struct afu_ring_rx none; /* of one that nobody has accepted yet */
 	int fd[2];
 	int type, depth;
-	unsigned int *left; /* how many may move along */
+	struct budget *left;
 };
 
 static int seal(struct afu_lock *lock, int *died)
@@ -157,8 +168,8 @@ static int make_pair(struct move *m)
 	return err;
 }
 
-/* The next parcel in the parking, a copy. */
-static void look_at_parking(const struct lane *l, struct parked *p)
+/* The next parcel in the parking, a copy.  0, or negative errno: not all of its descriptors could be had. */
+static int look_at_parking(const struct lane *l, struct parked *p)
 {
 	union {
 		struct cmsghdr align;
@@ -172,9 +183,9 @@ static void look_at_parking(const struct lane *l, struct parked *p)
 	size_t head = offsetof(struct afu_parcel_note, socket);
 	long got = recvmsg(l->way->parking[1] - 1, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (got < 0)
-		return;
 	p->n = 0;
+	if (got < 0)
+		return 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -185,6 +196,7 @@ static void look_at_parking(const struct lane *l, struct parked *p)
 		   (size_t)got >= head + p->note.n * sizeof p->note.socket[0];
 	if (!p->there)
 		p->note.number = 0;
+	return msg.msg_flags & MSG_CTRUNC ? -ENFILE : 0;
 }
 
 /* They lie in the parking still, unless a holder has taken them out meanwhile: then this may last. */
@@ -196,12 +208,14 @@ static void close_parked(struct parked *p)
 	p->there = 0;
 }
 
-static int move(struct afu_broker *b, struct bsock *s, int depth, unsigned int *left);
+static int move(struct afu_broker *b, struct bsock *s, int depth, struct budget *left);
 
-/* A socket of ours that lies in the queue, as a descriptor for the kernel's: it moves too, if it can. */
+/* A socket of ours that lies in the queue, as a descriptor for the kernel's: it moves too, if it can.
+ * -ENOENT: it does not lie there. */
 static int socket_in_flight(struct move *m, const struct lane *l, uint64_t number, uint64_t id)
 {
 	struct parcel *p;
+	int fd;
 
 	DL_FOREACH(l->way->parcels, p)
 	{
@@ -209,14 +223,15 @@ static int socket_in_flight(struct move *m, const struct lane *l, uint64_t numbe
 			break;
 	}
 	if (!p)
-		return -1;
-	if (m->depth < DEPTH_MAX && *m->left && p->socket->state == AFU_CONNECTED) {
-		--*m->left;
+		return -ENOENT;
+	if (m->depth < DEPTH_MAX && m->left->moves && p->socket->state == AFU_CONNECTED) {
+		m->left->moves--;
 		move(m->b, p->socket, m->depth + 1, m->left);
 	}
-	if (p->socket->state == AFU_MOVED)
-		return fcntl(p->socket->kernel - 1, F_DUPFD_CLOEXEC, 0);
-	return afu_store_token(p->socket);
+	p->moved = 1;
+	fd = p->socket->state == AFU_MOVED ? fcntl(p->socket->kernel - 1, F_DUPFD_CLOEXEC, 0)
+					   : afu_store_token(p->socket);
+	return fd < 0 ? -ENFILE : fd;
 }
 
 /* Whether the parcel is before the one that is looked for, or is not its sender's. */
@@ -227,24 +242,34 @@ static int is_passed(const struct parked *p, uint64_t number, const uint64_t *se
 	return p->note.number == number && secret && p->note.secret != *secret;
 }
 
-/* The descriptors that go with the record of that number; how many.  secret: those alone, or NULL. */
+/*
+ * The descriptors that go with the record of that number; how many, or negative errno.  secret: those alone, or
+ * NULL.
+ */
 static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, uint64_t number,
 			const uint64_t *secret)
 {
 	if (!l->way->parking[1])
 		return 0;
 	while (is_passed(p, number, secret)) {
+		int err;
+
+		if (!m->left->looks)
+			return -E2BIG;
+		m->left->looks--;
 		close_parked(p);
-		look_at_parking(l, p);
-		if (!p->n)
-			return 0;
+		err = look_at_parking(l, p);
+		if (err || !p->n)
+			return err;
 	}
 	if (p->note.number != number)
 		return 0;
 	for (uint32_t i = 0; i < p->note.n; i++) {
 		uint32_t at = p->note.socket[i].index;
-		int fd = at < (uint32_t)p->n ? socket_in_flight(m, l, number, p->note.socket[i].id) : -1;
+		int fd = at < (uint32_t)p->n ? socket_in_flight(m, l, number, p->note.socket[i].id) : -ENOENT;
 
+		if (fd == -ENFILE)
+			return fd;
 		if (fd < 0)
 			continue;
 		close(p->fd[at]); /* it only named the socket */
@@ -277,6 +302,7 @@ struct letter {
 	struct ucred who; /* sends it */
 };
 
+/* All of it or nothing: what has not gone whole is an error. */
 static int send_letter(int fd, const struct letter *t, int spoken)
 {
 	union {
@@ -286,6 +312,7 @@ static int send_letter(int fd, const struct letter *t, int spoken)
 	struct iovec iov = t->iov;
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes};
 	struct cmsghdr *c = &anc.align;
+	ssize_t sent;
 
 	memset(&anc, 0, sizeof anc);
 	if (t->n) {
@@ -303,7 +330,10 @@ static int send_letter(int fd, const struct letter *t, int spoken)
 		memcpy(CMSG_DATA(c), &t->who, sizeof t->who);
 		msg.msg_controllen += CMSG_SPACE(sizeof t->who);
 	}
-	return sendmsg(fd, &msg, t->flags | MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	sent = sendmsg(fd, &msg, t->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0)
+		return -errno;
+	return (size_t)sent == iov.iov_len ? 0 : -ENOBUFS;
 }
 
 /* One record into the new socket. */
@@ -313,7 +343,7 @@ static int pass(struct move *m, unsigned int from, const struct afu_ring_record 
 	uint32_t word = 0;
 	uint64_t words[AFU_RING_WORDS];
 	const uint64_t *secret = NULL;
-	char *copy = malloc(rec->length + 1);
+	char *copy = rec->length <= BUFFER ? malloc(rec->length + 1) : NULL;
 	struct letter t = {.flags = 0};
 	struct iovec iov = {copy, rec->length};
 	struct afu_iter to = {&iov, 1, 0};
@@ -334,12 +364,14 @@ static int pass(struct move *m, unsigned int from, const struct afu_ring_record 
 	}
 	if (afu_ring_oob(&l->ring, rec) == AFU_OOB_PENDING)
 		t.flags = MSG_OOB;
+	if (!err && t.n < 0)
+		err = t.n;
 	if (!err)
 		err = send_letter(m->fd[from], &t, 1);
 	/* who may not speak for others sends it as himself */
 	if (err == -EPERM || err == -ESRCH)
 		err = send_letter(m->fd[from], &t, 0);
-	if (t.n)
+	if (t.n > 0)
 		close_parked(p);
 	free(copy);
 	return err;
@@ -357,14 +389,23 @@ static int pass_all(struct move *m, unsigned int from)
 	struct lane *l = &m->lane[from];
 	struct parked *p = calloc(1, sizeof *p);
 	struct afu_ring_record rec;
+	struct parcel *parcel;
 	int found, err = p ? 0 : -ENOMEM;
 
+	DL_FOREACH(l->way->parcels, parcel)
+	{
+		parcel->moved = 0;
+	}
 	if (!err) {
 		set_peek_offset(l, 0); /* from here on each look goes on to the next */
 		for (found = afu_ring_ahead(&l->ring, l->rx, &rec); found > 0 && !err;
 		     found = afu_ring_next(&l->ring, &rec)) {
-			if (!(rec.flags & AFU_RECORD_SHELL))
+			/* empty ones a stream has only by a lie, and they would fill no buffer */
+			if (!m->left->records || (m->type == SOCK_STREAM && !rec.length))
+				err = -E2BIG;
+			else if (!(rec.flags & AFU_RECORD_SHELL))
 				err = pass(m, from, &rec, p);
+			m->left->records -= !err;
 		}
 		close_parked(p);
 		set_peek_offset(l, -1);
@@ -414,18 +455,17 @@ static void set_state(struct move *m, unsigned int i)
 		send(m->fd[i], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void moved(struct move *m, unsigned int i)
+static void become_moved(struct move *m, unsigned int i)
 {
 	struct bsock *s = m->end[i];
 
-	if (!s) {
-		afu_close_hidden(m->fd[i]);
-		return;
-	}
 	s->kernel = 1 + m->fd[i];
 	s->kernel_fresh = 1;
 	s->state = AFU_MOVED;
 	afu_store_state(s);
+	/* before what is shut is looked at: whoever shuts it looks at the version afterwards */
+	atomic_thread_fence(memory_order_seq_cst);
+	set_state(m, i);
 }
 
 static void unmap(struct move *m)
@@ -536,10 +576,12 @@ static int run(struct move *m)
 		if (m->page[i] && err)
 			unseal_end(m, i);
 		else if (m->end[i] && !err)
-			set_state(m, i);
+			become_moved(m, i);
 	}
-	for (unsigned int i = 0; !err && i < 2; i++)
-		moved(m, i);
+	for (unsigned int i = 0; !err && i < 2; i++) {
+		if (!m->end[i])
+			afu_close_hidden(m->fd[i]);
+	}
 	return err;
 }
 
@@ -556,7 +598,7 @@ static int map(struct move *m, struct bsock *s)
 }
 
 /* 0; -EAGAIN: somebody is in the middle of something, or has yet to accept; or another negative errno. */
-static int move(struct afu_broker *b, struct bsock *s, int depth, unsigned int *left)
+static int move(struct afu_broker *b, struct bsock *s, int depth, struct budget *left)
 {
 	struct move m = {.b = b, .type = s->type, .depth = depth, .left = left};
 	int err;
@@ -569,7 +611,7 @@ static int move(struct afu_broker *b, struct bsock *s, int depth, unsigned int *
 	for (unsigned int i = 0; !err && i < 2; i++) {
 		if (m.end[i])
 			afu_connection_kick(m.end[i]);
-		afu_rights_drop(b, m.lane[i].way);
+		afu_rights_moved(b, m.lane[i].way);
 	}
 	unmap(&m);
 	return err;
@@ -577,7 +619,7 @@ static int move(struct afu_broker *b, struct bsock *s, int depth, unsigned int *
 
 enum afu_cause afu_moving_request(struct call *c)
 {
-	unsigned int left = MOVES_MAX;
+	struct budget left = {MOVES_MAX, RECORDS_MAX, LOOKS_MAX};
 	int err;
 
 	if (c->socket->state == AFU_LISTENING)

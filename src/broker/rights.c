@@ -214,16 +214,34 @@ static void close_parking(struct afu_broker *b, int fd)
 		close(fd);
 }
 
-void afu_rights_drop(struct afu_broker *b, struct direction *d)
+static void close_parkings(struct afu_broker *b, struct direction *d)
 {
-	d->ended = 1;
-	while (d->parcels)
-		let_go(b, d->parcels);
 	for (int i = 0; i < 2; i++) {
 		if (d->parking[i])
 			close_parking(b, d->parking[i] - 1);
 		d->parking[i] = 0;
 	}
+}
+
+void afu_rights_drop(struct afu_broker *b, struct direction *d)
+{
+	d->ended = 1;
+	while (d->parcels)
+		let_go(b, d->parcels);
+	close_parkings(b, d);
+}
+
+void afu_rights_moved(struct afu_broker *b, struct direction *d)
+{
+	struct parcel *p, *next;
+
+	d->ended = 1;
+	DL_FOREACH_SAFE(d->parcels, p, next)
+	{
+		if (p->moved)
+			let_go(b, p);
+	}
+	close_parkings(b, d);
 }
 
 void afu_rights_fini(struct afu_broker *b, struct direction *d)

@@ -77,6 +77,7 @@ struct parcel {
 	uint64_t number; /* the sender's, for the message */
 	struct bsock *socket;
 	struct direction *in;
+	int moved;                        /* it was sent on through a kernel socket, or is about to be */
 	struct parcel *prev, *next;       /* in the direction */
 	struct parcel *of_prev, *of_next; /* of the socket: a parcel never outlives it */
 };
@@ -378,6 +379,8 @@ enum afu_cause afu_rights_entrust(struct call *c);
 enum afu_cause afu_rights_claim(struct call *c);
 /* Nobody receives from the direction any more: what lies in it is let go. */
 void afu_rights_drop(struct afu_broker *b, struct direction *d);
+/* What of it goes on through a kernel socket is let go; the rest somebody is about to claim or to cancel. */
+void afu_rights_moved(struct afu_broker *b, struct direction *d);
 /* The direction is at its end. */
 void afu_rights_fini(struct afu_broker *b, struct direction *d);
 /* Nobody has a descriptor of the socket: it is closed, or lives on in flight. */

@@ -545,10 +545,12 @@ static int do_shutdown(int fd, int how)
 		afu_sock_shutdown(s, (uint32_t)(how + 1)); /* SHUT_RD + 1 is AFU_SIDE_RSHUT, and so on */
 	if (s->state == AFU_UNCONNECTED)
 		afu_epoll_rearm(s); /* there is no channel whose watchers were told */
+	/* the broker may have looked before, and made it a kernel socket: then that one is shut too */
+	atomic_thread_fence(memory_order_seq_cst);
+	if ((s->state == AFU_CONNECTED || s->type == SOCK_DGRAM) && afu_sock_stale(s))
+		err = AFU_ELSEWHERE;
 	afu_view_leave(th);
-	if (told)
-		err = afu_domain_ask(&req, id, NULL, 0, &reply);
-	return err;
+	return told && !err ? afu_domain_ask(&req, id, NULL, 0, &reply) : err;
 }
 
 int afunix_shutdown(int fd, int how)

@@ -449,7 +449,9 @@ void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
 {
 	uint64_t tail = atomic_load_explicit(&tx->tail, memory_order_acquire);
 	uint64_t head = atomic_load_explicit(&r->head->position, memory_order_acquire);
-	uint64_t at = tx->intent_at, next = at + extent((uint32_t)tx->intent_header), dirty;
+	uint64_t at = tx->intent_at, next = at + extent((uint32_t)tx->intent_header), free;
+	/* once: another holder of this end may write it meanwhile, and the broker repairs too */
+	uint64_t dirty = *(volatile uint64_t *)&tx->dirty;
 
 	if (header_kind(tx->intent_header) == KIND_SWITCH)
 		next = next_area(at);
@@ -466,8 +468,8 @@ void afu_ring_recover_tx(const struct afu_ring *r, struct afu_ring_tx *tx)
 		tx->charged_after = tx->charged_before;
 	tx->seen = head;
 	atomic_store_explicit(&r->mark->produced, tail, memory_order_release);
-	dirty = room(r, tx, tail, size_of(area_of(tail)));
-	erase(r, tail, tx->dirty < dirty ? tx->dirty : dirty);
+	free = room(r, tx, tail, size_of(area_of(tail)));
+	erase(r, tail, dirty < free ? dirty : free);
 }
 
 void afu_ring_recover_rx(const struct afu_ring *r, struct afu_ring_rx *rx)
