@@ -34,8 +34,8 @@
 #define BUFFER (8 << 20)
 /*
  * Sockets that lie in the queues move along, and what lies in theirs; so many at most.  So many records, and
- * looks into parkings, there may be in all: who holds an end can write a ring full of empty records, or set the
- * parking's peek offset back again and again.
+ * looks into parkings, there may be in all: who holds an end can write a ring full of empty records, or set
+ * the parking's peek offset back again and again.
  */
 #define MOVES_MAX 64
 #define RECORDS_MAX (1u << 18)
@@ -110,13 +110,13 @@ static int seal_end(struct move *m, unsigned int i)
 
 	if (seal(&ep->tx_lock, &died) < 0)
 		return -EAGAIN;
-	if (died)
+	if (died && m->lane[i].tx)
 		afu_ring_recover_tx(&m->lane[i].ring, m->lane[i].tx);
 	if (seal(&ep->rx_lock, &died) < 0) {
 		unseal(&ep->tx_lock);
 		return -EAGAIN;
 	}
-	if (died)
+	if (died && m->lane[1 - i].rx)
 		afu_ring_recover_rx(&m->lane[1 - i].ring, m->lane[1 - i].rx);
 	return 0;
 }
@@ -451,7 +451,8 @@ static void set_state(struct move *m, unsigned int i)
 	if (flags & AFU_SIDE_RSHUT)
 		shutdown(m->fd[i], SHUT_RD);
 	/* whoever goes with something unread leaves an error behind */
-	if (!m->end[1 - i] && atomic_load(&l->ch->side[m->end[i]->side].error))
+	if (!m->end[1 - i] && m->end[i]->type != SOCK_DGRAM &&
+	    atomic_load(&l->ch->side[m->end[i]->side].error))
 		send(m->fd[i], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -516,33 +517,47 @@ static int map_connection(struct move *m, struct conn *conn)
 	return 0;
 }
 
-static int map_flows(struct move *m)
+/* A datagrams' direction; f may be NULL, and either end gone. */
+static int map_flow(struct move *m, unsigned int from, struct flow *f)
 {
-	if (map_pages(m) < 0)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < 2; i++) {
-		struct flow *f = m->end[i]->peer_flow;
-		struct lane *l = &m->lane[i];
+	struct lane *l = &m->lane[from];
 
-		if (afu_channel_map(f->memory, 0, &l->ch) < 0)
-			return -ENOMEM;
-		l->ring = afu_channel_ring(l->ch, 0);
-		l->tx = (struct afu_ring_tx *)(void *)(m->page[i] + AFU_ENDPOINT_TX_AT +
+	if (!f)
+		return 0;
+	if (afu_channel_map(f->memory, 0, &l->ch) < 0)
+		return -ENOMEM;
+	l->ring = afu_channel_ring(l->ch, 0);
+	if (m->page[from])
+		l->tx = (struct afu_ring_tx *)(void *)(m->page[from] + AFU_ENDPOINT_TX_AT +
 						       f->slot[0] * AFU_ENDPOINT_SLOT);
-		l->rx = (struct afu_ring_rx *)(void *)(m->page[1 - i] + AFU_ENDPOINT_RX_AT +
+	if (m->page[1 - from])
+		l->rx = (struct afu_ring_rx *)(void *)(m->page[1 - from] + AFU_ENDPOINT_RX_AT +
 						       f->slot[1] * AFU_ENDPOINT_SLOT);
-		l->way = &f->way;
-	}
+	l->way = &f->way;
 	return 0;
 }
 
-/* Two sockets of datagrams that know only each other. */
+static int map_flows(struct move *m)
+{
+	struct bsock *s = m->end[0];
+	int err = map_pages(m);
+
+	if (!err)
+		err = map_flow(m, 0, s->peer_flow);
+	return err ? err : map_flow(m, 1, m->end[1] ? m->end[1]->peer_flow : s->in);
+}
+
+/* Two sockets of datagrams that know only each other; or the one of them that is left, with what it has not
+ * read. */
 static int is_pair(const struct bsock *s)
 {
 	const struct bsock *other = s->peer_flow ? s->peer_flow->to : NULL;
 
-	return other && other != s && other->peer_flow && other->peer_flow->to == s && !s->name.length &&
-	       !other->name.length && s->out == s->peer_flow && !s->out->out_next &&
+	if (!s->peer_flow || s->name.length || s->out != s->peer_flow || s->out->out_next)
+		return 0;
+	if (!other)
+		return !s->in || (!s->in->from && !s->in->in_next);
+	return other != s && other->peer_flow && other->peer_flow->to == s && !other->name.length &&
 	       other->out == other->peer_flow && !other->out->out_next && s->in == other->peer_flow &&
 	       !s->in->in_next && other->in == s->peer_flow && !other->in->in_next;
 }
@@ -557,7 +572,7 @@ static int move_queues(struct move *m)
 	for (unsigned int i = 0; i < 2; i++)
 		set_options(m, i);
 	for (unsigned int i = 0; !err && i < 2; i++) {
-		if (m->end[1 - i])
+		if (m->end[1 - i] && m->lane[i].ch)
 			err = pass_all(m, i);
 	}
 	for (unsigned int i = 0; err && i < 2; i++)
@@ -611,7 +626,8 @@ static int move(struct afu_broker *b, struct bsock *s, int depth, struct budget 
 	for (unsigned int i = 0; !err && i < 2; i++) {
 		if (m.end[i])
 			afu_connection_kick(m.end[i]);
-		afu_rights_moved(b, m.lane[i].way);
+		if (m.lane[i].way)
+			afu_rights_moved(b, m.lane[i].way);
 	}
 	unmap(&m);
 	return err;
