@@ -271,6 +271,69 @@ if not sys.argv[2].startswith('@'):
     os.unlink('listener')
 '''
 
+# A call that does not return early, registrations, and one end alone: what the move must not change.
+MIDDLE = PARENT + '''
+def leave():
+    subprocess.run(['busybox', 'true'], pass_fds=[theirs.fileno()], check=True)
+def call(function):
+    result = []
+    # a process of its own: one that forks cuts its other threads' calls short, on the kernel too
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.3)
+        leave()
+        os._exit(0)
+    thread = threading.Thread(target=lambda: result.append(function()))
+    thread.start()
+    os.waitpid(child, 0)
+    return thread, result
+def sends():
+    ours.settimeout(None)
+    thread, result = call(lambda: ours.send(b'all of it ' * 200000))
+    n = 0
+    while n < 2000000:
+        n += len(theirs.recv(100000))
+    thread.join()
+    print(n, result)
+def receives_all():
+    ours.settimeout(None)
+    theirs.send(b'the first, ')
+    thread, result = call(lambda: ours.recv(22, socket.MSG_WAITALL))
+    theirs.send(b'the second.')
+    thread.join()
+    print(result)
+def one_shot():
+    e = select.epoll()
+    e.register(ours, select.EPOLLIN | select.EPOLLONESHOT)
+    theirs.send(b'reported once')
+    print([event for fd, event in e.poll(5)])
+    leave()
+    print(e.poll(0.2))
+    e.modify(ours, select.EPOLLIN | select.EPOLLONESHOT)
+    print([event for fd, event in e.poll(5)])
+def shared_instance():
+    e = select.epoll()
+    e.register(ours, select.EPOLLIN)
+    child = os.fork()
+    if child == 0:
+        leave()
+        ours.setblocking(False)
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs.send(b'for the parent')
+    print([event for fd, event in e.poll(5)])
+def left_alone():
+    ours.send(b'last words')
+    ours.close()
+    child = "import socket; s = socket.socket(fileno=0); print(s.recv(100))"
+    print(subprocess.run(['busybox', 'sh', '-c', '"$@"; exit 5', 'sh', sys.executable, '-c', child], stdin=theirs).returncode)
+    try:
+        theirs.send(b'to nobody')
+    except OSError as error:
+        print(error.strerror)
+globals()[sys.argv[2]]()
+'''
+
 OUTSIDER = '''
 import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -443,6 +506,9 @@ main([(f'a static program inherits a {kind} socket', lambda kind=kind: inherits(
         for kind in ('stream', 'seqpacket')]
      + [(f'a {kind} listener, {name}', lambda kind=kind, name=name: same(ACTIVATED, kind, name, unaware()))
         for kind, name in (('stream', 'listener'), ('seqpacket', 'listener'), ('stream', f'@static-{os.getpid()}'))]
+     + [(f'{what.replace("_", " ")}: a {kind} socket moves meanwhile', lambda what=what, kind=kind: busybox(MIDDLE, kind, what))
+        for what, kind in (('sends', 'stream'), ('receives_all', 'stream'), ('one_shot', 'stream'), ('one_shot', 'dgram'),
+                           ('shared_instance', 'stream'), ('shared_instance', 'seqpacket'), ('left_alone', 'dgram'))]
      + [('a server hands its connection to a static program', lambda: busybox(PREFORKED, 'stream'))]
      + [(f'a {kind} socket for a program that gains rights', lambda kind=kind: gains_rights(kind))
         for kind in ('stream', 'seqpacket')]
