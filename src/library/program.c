@@ -5,6 +5,7 @@
 #include "base/sys.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -97,13 +98,28 @@ static enum afu_program look_at_elf(int fd, const Elf64_Ehdr *elf)
 
 static enum afu_program look_at_file(int fd, int depth);
 
+/* One that may be executed but not read, as programs that gain rights often are: its mode tells. */
+static enum afu_program look_from_outside(int dir, const char *path)
+{
+	int fd = (int)afu_sys(SYS_openat, dir, path, O_PATH | O_CLOEXEC);
+	enum afu_program program = AFU_PROGRAM_OURS;
+	struct stat st;
+
+	if (fd < 0)
+		return program;
+	if (afu_sys(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode) && gains_rights(fd, &st))
+		program = AFU_PROGRAM_ALONE;
+	afu_sys_close(fd);
+	return program;
+}
+
 static enum afu_program look_at_path(int dir, const char *path, int depth)
 {
 	int fd = (int)afu_sys(SYS_openat, dir, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	enum afu_program program;
 
 	if (fd < 0)
-		return AFU_PROGRAM_OURS;
+		return fd == -EACCES ? look_from_outside(dir, path) : AFU_PROGRAM_OURS;
 	program = look_at_file(fd, depth);
 	afu_sys_close(fd);
 	return program;

@@ -308,6 +308,7 @@ def one_shot():
     theirs.send(b'reported once')
     print([event for fd, event in e.poll(5)])
     leave()
+    ours.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     print(e.poll(0.2))
     e.modify(ours, select.EPOLLIN | select.EPOLLONESHOT)
     print([event for fd, event in e.poll(5)])
@@ -417,6 +418,21 @@ print(ours.recv(100))
     equal(same(text, kind), ['0', "b'a line\\n'"])
 
 
+def gains_rights_unread():
+    """Nor is one that its caller may not even read."""
+    if os.getuid():
+        raise Skip('only root can make such a program')
+    program = shutil.copy(shutil.which('head'), 'head')
+    os.chmod(program, 0o4711)
+    os.chmod('.', 0o755)
+    text = PARENT + '''
+ours.send(b'a line\\n')
+print(subprocess.run(['./head', '-n', '1'], stdin=theirs, stdout=theirs, user=65534).returncode)
+print(ours.recv(100))
+'''
+    equal(same(text, 'stream'), ['0', "b'a line\\n'"])
+
+
 # As Go's programs: linked dynamically, with a note, and system calls of their own.
 OWN_CALLS = r'''
 __asm__(".pushsection .note.go.buildid, \"a\", @note\n.long 4, 4, 4\n.ascii \"Go\\0\\0id..\"\n.popsection");
@@ -512,6 +528,7 @@ main([(f'a static program inherits a {kind} socket', lambda kind=kind: inherits(
      + [('a server hands its connection to a static program', lambda: busybox(PREFORKED, 'stream'))]
      + [(f'a {kind} socket for a program that gains rights', lambda kind=kind: gains_rights(kind))
         for kind in ('stream', 'seqpacket')]
+     + [('a socket for a program that gains rights and can not be read', gains_rights_unread)]
      + [('a program that makes its own system calls', lambda: compiled('gcc', OWN_CALLS)),
         ('a program of another C library', lambda: compiled('musl-gcc', PLAIN)),
         ('a socket is sent to a program outside', outsider)]
