@@ -95,7 +95,7 @@ struct afu_endpoint {
 	_Alignas(64) struct afu_lock rx_lock;
 	struct afu_ring_rx rx;             /* (a) under rx_lock */
 	_Atomic int32_t peek_off;          /* (a) SO_PEEK_OFF; negative: off */
-	_Atomic uint32_t kicks;            /* (a) counts shutdowns while there is no channel, for edge triggers */
+	_Atomic uint32_t kicks;            /* (a) for edge triggers: shutdowns without a channel, and locks that were busy */
 	_Atomic uint32_t rooms;            /* (a) counts settings of SO_SNDBUF while there is none, likewise */
 	_Atomic uint32_t names;            /* (b) counts changes of the names that this socket is shown */
 	_Atomic uint32_t wants;            /* (a) what its options ask of senders: AFU_WANTS_* */

@@ -98,8 +98,16 @@ int afu_sock_patient(const struct afu_thread *th, const struct afu_patience *p)
 
 int afu_sock_busy(const struct afu_sock *s, const struct afu_thread *th, const struct afu_patience *p)
 {
+	int err;
+
 	/* the broker holds the lock for good of a socket that has moved, and then says so */
-	return afu_sock_stale(s) ? AFU_ELSEWHERE : afu_sock_patient(th, p);
+	if (afu_sock_stale(s))
+		return AFU_ELSEWHERE;
+	err = afu_sock_patient(th, p);
+	/* "nothing there" was not looked up: whoever waits for edges must come again */
+	if (err == -EAGAIN)
+		atomic_fetch_add(&s->ep->kicks, 1);
+	return err;
 }
 
 int afu_sock_await(struct afu_sock *s, struct afu_thread *th, struct afu_wait *w)
