@@ -15,16 +15,19 @@
  */
 #include "broker/state.h"
 
+#include "base/apart.h"
 #include "base/closing.h"
 #include "base/futex.h"
 #include "base/memory.h"
 #include "base/sys.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +45,8 @@
 #define LOOKS_MAX (1u << 14)
 #define DEPTH_MAX 8
 #define CLOSING_NS 5000000
+/* So long a look into a parking may take. */
+#define LOOK_NS 20000000
 /* The ids of those who have none. */
 #define NOBODY 65534
 
@@ -70,8 +75,8 @@ struct budget {
 struct move {
 	struct afu_broker *b;
 	struct bsock *end[2];
-	char *page[2];	     /* their endpoint pages; NULL */
-	struct lane lane[2]; /* by the end that sends */
+	char *page[2];		 /* their endpoint pages; NULL */
+	struct lane lane[2];	 /* by the end that sends */
 	struct afu_ring_rx none; /* of one that nobody has accepted yet */
 	int fd[2];
 	int type, depth;
@@ -168,24 +173,39 @@ static int make_pair(struct move *m)
 	return err;
 }
 
-/* The next parcel in the parking, a copy.  0, or negative errno: not all of its descriptors could be had. */
-static int look_at_parking(const struct lane *l, struct parked *p)
+/* One look into a parking. */
+struct look {
+	int fd;
+	int offset; /* that is to be set instead; NONE */
+	struct parked parcel;
+	int err; /* not all of its descriptors could be had */
+};
+#define NONE INT32_MAX
+
+/* The next parcel in the parking, a copy. */
+static void look(void *arg)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(AFU_RIGHTS_MAX * sizeof(int))];
 	} anc;
+	struct look *at = arg;
+	struct parked *p = &at->parcel;
 	struct iovec iov = {&p->note, sizeof p->note};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = anc.bytes,
 			     .msg_controllen = sizeof anc.bytes};
 	size_t head = offsetof(struct afu_parcel_note, socket);
-	long got = recvmsg(l->way->parking[1] - 1, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	long got;
 
-	p->n = 0;
+	if (at->offset != NONE) {
+		setsockopt(at->fd, SOL_SOCKET, SO_PEEK_OFF, &at->offset, sizeof at->offset);
+		return;
+	}
+	got = recvmsg(at->fd, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (got < 0)
-		return 0;
+		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -196,7 +216,50 @@ static int look_at_parking(const struct lane *l, struct parked *p)
 		   (size_t)got >= head + p->note.n * sizeof p->note.socket[0];
 	if (!p->there)
 		p->note.number = 0;
-	return msg.msg_flags & MSG_CTRUNC ? -ENFILE : 0;
+	at->err = msg.msg_flags & MSG_CTRUNC ? -ENFILE : 0;
+}
+
+/* It came too late. */
+static void look_abandoned(void *arg)
+{
+	struct look *at = arg;
+
+	for (int i = 0; i < at->parcel.n; i++)
+		close(at->parcel.fd[i]);
+	close(at->fd);
+	free(at);
+}
+
+/*
+ * Looks, or sets the offset of looks.  A client who can fetch from the parking may have been stopped in the
+ * middle of that, with a lock of the kernel's that this needs: then it is done apart.  0 or negative errno.
+ */
+static int look_at_parking(const struct lane *l, struct parked *p, int offset)
+{
+	struct look *at = calloc(1, sizeof *at);
+	int over = 1, err;
+
+	if (!at || l->way->stalled) {
+		free(at);
+		return -EOPNOTSUPP;
+	}
+	at->offset = offset;
+	at->fd = l->way->handed ? fcntl(l->way->parking[1] - 1, F_DUPFD_CLOEXEC, 0) : l->way->parking[1] - 1;
+	if (!l->way->handed)
+		look(at);
+	else if (at->fd >= 0)
+		over = afu_apart_within(look, look_abandoned, at, LOOK_NS);
+	if (!over) {
+		l->way->stalled = 1; /* once is enough */
+		return -EOPNOTSUPP;
+	}
+	err = at->fd < 0 || over < 0 ? -ENFILE : at->err;
+	if (l->way->handed && at->fd >= 0)
+		close(at->fd);
+	if (offset == NONE)
+		*p = at->parcel;
+	free(at);
+	return err;
 }
 
 /* They lie in the parking still, unless a holder has taken them out meanwhile: then this may last. */
@@ -243,8 +306,8 @@ static int is_passed(const struct parked *p, uint64_t number, const uint64_t *se
 }
 
 /*
- * The descriptors that go with the record of that number; how many, or negative errno.  secret: those alone, or
- * NULL.
+ * The descriptors that go with the record of that number; how many, or negative errno.  secret: those alone,
+ * or NULL.
  */
 static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, uint64_t number,
 			const uint64_t *secret)
@@ -258,7 +321,7 @@ static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, 
 			return -E2BIG;
 		m->left->looks--;
 		close_parked(p);
-		err = look_at_parking(l, p);
+		err = look_at_parking(l, p, NONE);
 		if (err || !p->n)
 			return err;
 	}
@@ -377,10 +440,14 @@ static int pass(struct move *m, unsigned int from, const struct afu_ring_record 
 	return err;
 }
 
-static void set_peek_offset(const struct lane *l, int offset)
+/* Of a parking in which something lies: from an offset of 0 on each look goes on to the next. */
+static int set_peek_offset(const struct lane *l, int offset)
 {
-	if (l->way->parking[1])
-		setsockopt(l->way->parking[1] - 1, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
+	int left = 0;
+
+	if (!l->way->parking[1] || (ioctl(l->way->parking[0] - 1, SIOCOUTQ, &left) == 0 && !left))
+		return 0;
+	return look_at_parking(l, NULL, offset);
 }
 
 /* What one end has sent and the other not received. */
@@ -396,8 +463,9 @@ static int pass_all(struct move *m, unsigned int from)
 	{
 		parcel->moved = 0;
 	}
+	if (!err)
+		err = set_peek_offset(l, 0); /* from here on each look goes on to the next */
 	if (!err) {
-		set_peek_offset(l, 0); /* from here on each look goes on to the next */
 		for (found = afu_ring_ahead(&l->ring, l->rx, &rec); found > 0 && !err;
 		     found = afu_ring_next(&l->ring, &rec)) {
 			/* empty ones a stream has only by a lie, and they would fill no buffer */
@@ -418,7 +486,8 @@ static int pass_all(struct move *m, unsigned int from)
 static void set_options(struct move *m, unsigned int i)
 {
 	const struct afu_endpoint *ep = (const struct afu_endpoint *)(void *)m->page[i];
-	/* in the order of what an accepted socket has from its listener: SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD */
+	/* in the order of what an accepted socket has from its listener: SO_PASSCRED, SO_PASSSEC,
+	 * SO_PASSPIDFD */
 	static const int names[] = {16, 34, 76};
 	int size = BUFFER, on = 1;
 

@@ -17,6 +17,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,6 +61,7 @@ enum afu_cause afu_rights_parking(struct call *c)
 	if (!d)
 		return AFU_CAUSE_NOT_CONNECTED;
 	cause = make_parking(d);
+	d->handed |= !outgoing;
 	if (!cause)
 		afu_call_give(c, d->parking[outgoing ? TO_PARK : TO_FETCH] - 1, 1);
 	return cause;
@@ -203,23 +206,38 @@ void afu_rights_close(struct afu_broker *b, int fd)
 					 0;
 }
 
-/* Closes a parking.  What is in it closes too, and that may take as long as somebody likes. */
-static void close_parking(struct afu_broker *b, int fd)
+/* Whether anything that was sent from here was not received, whatever it is. */
+static int is_unread(int fd)
 {
-	if (afu_unhide)
-		afu_unhide(fd);
-	if (afu_close_queued(fd))
-		afu_rights_close(b, fd);
-	else
-		close(fd);
+	int left = 0;
+
+	return ioctl(fd, SIOCOUTQ, &left) < 0 || left;
 }
 
-static void close_parkings(struct afu_broker *b, struct direction *d)
+/*
+ * Closes a parking.  What is in it closes too, and that may take as long as somebody likes.  What there is is
+ * found out by the other end's count: a receive would wait for a client that was stopped in the middle of one.
+ */
+static void close_parking(struct afu_broker *b, struct direction *d)
 {
+	int queued[2], fd[2];
+
+	if (!d->parking[0])
+		return;
 	for (int i = 0; i < 2; i++) {
-		if (d->parking[i])
-			close_parking(b, d->parking[i] - 1);
+		fd[i] = d->parking[i] - 1;
 		d->parking[i] = 0;
+		if (afu_unhide)
+			afu_unhide(fd[i]);
+		shutdown(fd[i], SHUT_RDWR);
+	}
+	for (int i = 0; i < 2; i++)
+		queued[i] = is_unread(fd[1 - i]);
+	for (int i = 0; i < 2; i++) {
+		if (queued[i])
+			afu_rights_close(b, fd[i]);
+		else
+			close(fd[i]);
 	}
 }
 
@@ -228,7 +246,7 @@ void afu_rights_drop(struct afu_broker *b, struct direction *d)
 	d->ended = 1;
 	while (d->parcels)
 		let_go(b, d->parcels);
-	close_parkings(b, d);
+	close_parking(b, d);
 }
 
 void afu_rights_moved(struct afu_broker *b, struct direction *d)
@@ -241,7 +259,7 @@ void afu_rights_moved(struct afu_broker *b, struct direction *d)
 		if (p->moved)
 			let_go(b, p);
 	}
-	close_parkings(b, d);
+	close_parking(b, d);
 }
 
 void afu_rights_fini(struct afu_broker *b, struct direction *d)

@@ -112,6 +112,8 @@ struct parties {
 /* What goes beside the bytes of one direction. */
 struct direction {
 	int parking[2]; /* 1 + kernel sockets: to park descriptors of the kernel's, and to fetch them; 0 */
+	int handed;     /* a client can fetch from it, and hold its lock in the middle for as long as it likes ... */
+	int stalled;    /* ... and one did */
 	struct parcel *parcels;
 	unsigned int n_parcels;
 	int ended; /* nobody receives from it any more */

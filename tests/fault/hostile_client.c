@@ -10,15 +10,21 @@
 #include "enemy_random.h"
 
 #include "base/cause.h"
+#include "base/memory.h"
 #include "base/sys.h"
 #include "channel/channel.h"
+#include "channel/endpoint.h"
 #include "tap.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -411,6 +417,115 @@ static void slow_parking(void)
 	answers(&other, __LINE__);
 }
 
+/* Says so when the page is touched that nobody will ever provide. */
+struct trap {
+	int fault, told;
+};
+
+static void *tell_fault(void *arg)
+{
+	const struct trap *t = arg;
+	struct pollfd p = {.fd = t->fault, .events = POLLIN};
+
+	if (poll(&p, 1, 10000) != 1 || write(t->told, "", 1) != 1)
+		_exit(1);
+	return NULL;
+}
+
+/* Receives into that page: the kernel stops in the middle, with what it has locked. */
+static void receive_for_ever(int fd, int told)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct trap trap = {(int)afu_sys(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), told};
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_t thread;
+
+	reg.range.start = (uintptr_t)page;
+	reg.range.len = 4096;
+	if (trap.fault < 0 || ioctl(trap.fault, UFFDIO_API, &api) < 0 || ioctl(trap.fault, UFFDIO_REGISTER, &reg) < 0 ||
+	    pthread_create(&thread, NULL, tell_fault, &trap))
+		_exit(1);
+	afu_sys(SYS_recvfrom, fd, page, 4096, 0, NULL, NULL);
+	_exit(1);
+}
+
+/* A byte with which descriptors come, by what the record says. */
+static void announce(int channel, const struct enemy_socket *s)
+{
+	const uint64_t words[AFU_RING_WORDS] = {1};
+	struct iovec iov = {(char[1]){'x'}, 1};
+	struct afu_iter it = {&iov, 1, 0};
+	struct afu_channel *ch;
+	struct afu_ring ring;
+	void *page;
+
+	NEED(afu_channel_map(channel, 0, &ch) == 0 && afu_memory_map(s->memory, AFU_ENDPOINT_SIZE, 1, &page) == 0);
+	ring = afu_channel_ring(ch, 0);
+	NEED(afu_ring_put(&ring, &((struct afu_endpoint *)page)->tx, words, &it, 1, AFU_RECORD_RIGHTS | 1, 1) == 0);
+	afu_channel_unmap(ch, 0);
+	munmap(page, AFU_ENDPOINT_SIZE);
+}
+
+/* A pair with a parking, in which something lies that is being fetched and never will be. */
+static pid_t stop_in_fetch(struct enemy *e, struct enemy_socket s[2])
+{
+	struct afu_request req = {.op = AFU_OP_PARKING, .arg = {0, 1}};
+	int told[2], parking[2], channel;
+	struct answer a;
+	char byte;
+	pid_t pid;
+
+	NEED(enemy_pair(e, SOCK_STREAM, s, &channel) == 0 && pipe2(told, O_CLOEXEC) == 0);
+	announce(channel, &s[0]);
+	close(channel);
+	for (int i = 0; i < 2; i++) {
+		req.socket = s[i].id;
+		req.arg[1] = !i;
+		NEED(enemy_ask(e, &req, NULL, 0, &a) == 0 && a.n == 1);
+		parking[i] = a.fd[0];
+	}
+	NEED(afu_sys(SYS_sendto, parking[0], "parcel", 6, 0, NULL, 0) == 6);
+	pid = tap_fork();
+	if (pid == 0)
+		receive_for_ever(parking[1], told[1]);
+	close(told[1]);
+	enemy_close(parking[0]);
+	enemy_close(parking[1]);
+	if (read(told[0], &byte, 1) != 1) {
+		tap_wait(pid);
+		tap_skip("no userfaultfd(2)");
+	}
+	close(told[0]);
+	return pid;
+}
+
+static void stopped_in_fetch(void)
+{
+	struct afu_request req = {.op = AFU_OP_MOVE};
+	struct enemy_socket s[2];
+	struct enemy e, other;
+	struct answer a;
+	pid_t pid;
+
+	NEED(enemy_attach(&e) == 0 && enemy_attach(&other) == 0);
+	pid = stop_in_fetch(&e, s);
+	req.socket = s[0].id;
+	for (int i = 0; i < 20; i++)
+	{
+		NEED(enemy_ask(&e, &req, NULL, 0, &a) == 0);
+		CHECK_EQ(a.reply.arg[0], AFU_MOVE_NEVER);
+		CHECK_EQ(a.reply.cause, 0);
+	}
+	answers(&other, __LINE__);
+	enemy_drop(&s[0]);
+	enemy_drop(&s[1]);
+	answers(&other, __LINE__);
+	answers(&other, __LINE__);
+	kill(pid, SIGKILL);
+	tap_wait(pid);
+}
+
 static void slow_name(void)
 {
 	struct afu_request req = {.op = AFU_OP_SOCKET, .arg = {SOCK_STREAM}};
@@ -696,6 +811,7 @@ int main(int argc, char **argv)
 		{"the memory of others is sealed", seals},
 		{"descriptors that take long to close", slow_to_close},
 		{"descriptors that take long to close are parked", slow_parking},
+		{"a fetch from a parking is stopped in its middle", stopped_in_fetch},
 		{"a descriptor that takes long to close is a name", slow_name},
 		{"names that are not what they say", false_names},
 		{"kernel sockets of exposed names that are not what they say", false_outsides},
