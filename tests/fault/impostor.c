@@ -148,14 +148,13 @@ static long send_parcel(int fd, struct afu_parcel_note *note, int passed)
 	return afu_sys(SYS_sendmsg, fd, &msg, 0);
 }
 
-/* A descriptor that is to come with what somebody else will send next. */
-static void park(struct stolen *m, int fd)
+static void park(struct stolen *m, int fd, uint64_t number)
 {
 	struct afu_request req = {.op = AFU_OP_PARKING, .socket = m->socket, .arg = {m->flow, 1}};
 	static struct afu_parcel_note note;
 	struct answer a;
 
-	note.number = m->page->parcels + 1;
+	note.number = number;
 	if (enemy_ask(&m->e, &req, NULL, 0, &a) || a.n != 1 || send_parcel(a.fd[0], &note, fd) < 0)
 		_exit(12);
 }
@@ -397,6 +396,7 @@ static ino_t takes_from(int fd, char byte, pid_t pid)
 	int file = -1;
 
 	NEED(recvmsg(fd, &msg, MSG_DONTWAIT) == 1);
+	CHECK_EQ(msg.msg_flags & MSG_CTRUNC, 0);
 	for (struct cmsghdr *item = CMSG_FIRSTHDR(&msg); item; item = CMSG_NXTHDR(&msg, item)) {
 		if (item->cmsg_type == SCM_CREDENTIALS)
 			memcpy(&who, CMSG_DATA(item), sizeof who);
@@ -428,7 +428,8 @@ static void parked(int type)
 		steal(sv[0], type, 0, &m);
 		if (pipe(q) < 0)
 			_exit(13);
-		park(&m, q[1]);
+		/* with what the parent will send next */
+		park(&m, q[1], m.page->parcels + 1);
 		_exit(0);
 	}
 	CHECK_EQ(tap_wait(pid), 0);
@@ -447,6 +448,41 @@ static void await(int fd)
 static void say(int fd)
 {
 	NEED(write(fd, "", 1) == 1);
+}
+
+/* A message that has no descriptors is made to say that it has some, and the child has parked one. */
+static void parked_for_none(int type)
+{
+	int sv[2], ready[2], turn[2];
+	struct afu_ring_record rec;
+	struct stolen m;
+	pid_t pid;
+
+	make_pair(type, sv);
+	NEED(pipe(ready) == 0 && pipe(turn) == 0);
+	send_byte(sv[0], 'p');
+	COMES(sv[1], 'p', getpid(), 0);
+	pid = tap_fork();
+	if (!pid) {
+		uint64_t words[AFU_RING_WORDS];
+		int q[2];
+
+		give_up_root();
+		steal(sv[0], type, 0, &m);
+		if (pipe(q) < 0)
+			_exit(13);
+		park(&m, q[1], 0);
+		say(ready[1]);
+		await(turn[0]);
+		find(&m, &rec, words);
+		afu_ring_reflag(&m.ring, &rec, AFU_RECORD_RIGHTS, 0);
+		_exit(0);
+	}
+	await(ready[0]);
+	send_byte(sv[0], 'q');
+	say(turn[1]);
+	CHECK_EQ(tap_wait(pid), 0);
+	CHECK_EQ(takes_from(sv[1], 'q', getpid()), 0);
 }
 
 /* What one who only receives can write into what he receives is no lie, until he passes the socket on. */
@@ -552,6 +588,7 @@ ON_TYPES(swapped_later)
 ON_TYPES(forged_by_a_reader)
 ON_TYPES(passed)
 ON_TYPES(parked)
+ON_TYPES(parked_for_none)
 ON_TYPES(forged_before_passing)
 ON_TYPES(gave_up_root_itself)
 
@@ -565,6 +602,7 @@ int main(int argc, char **argv)
 		CASES(forged_by_a_reader, "one who reads too writes as the sender"),
 		CASES(passed, "a passed socket is written to as its maker"),
 		CASES(parked, "a child parks what its parent did not send"),
+		CASES(parked_for_none, "a child parks for a message that has nothing parked"),
 		CASES(forged_before_passing, "a server writes as its client and passes the socket on"),
 		CASES(gave_up_root_itself, "a process that gave up root writes as root"),
 	};
