@@ -9,6 +9,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 
+#include <string.h>
 #include <sys/socket.h>
 
 int afu_sock_take_error(struct afu_sock *s)
@@ -49,7 +50,8 @@ void afu_flow_mend_out(struct afu_sock *s, struct afu_flow *flow)
 
 	recover_out(&flow->out);
 	/* what it had counted and not published, the receiver finds out */
-	atomic_store_explicit(&flow->out.ring.mark->counting, 0, memory_order_release); /* as in put_locked() */
+	atomic_store_explicit(&flow->out.ring.mark->counting, 0,
+			      memory_order_release); /* as in put_locked() */
 	slot->mended = s->ep->tx_deaths;
 }
 
@@ -178,7 +180,8 @@ int afu_record_willing(const struct afu_way_out *way, const struct afu_iter *fro
 		       const struct afu_sending *m)
 {
 	/* relaxed: a message that crosses a change of the option may go either way */
-	if (!m->rights || !(atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS))
+	if (!m->rights ||
+	    !(atomic_load_explicit(&way->peer->wants, memory_order_relaxed) & AFU_WANTS_NO_RIGHTS))
 		return 0;
 	return is_readable(from, n) ? afu_refuse(AFU_CAUSE_RIGHTS_REFUSED) : -EFAULT;
 }
@@ -196,8 +199,8 @@ static int park(struct afu_sock *s, struct afu_way_out *way, const struct afu_it
 	return err ? err : m->park(m, s, way, s->ep->parcels);
 }
 
-int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter *from, uint32_t n, uint32_t flags,
-		   struct afu_sending *m, uint32_t charge)
+int afu_record_put(struct afu_sock *s, struct afu_way_out *way, struct afu_iter *from, uint32_t n,
+		   uint32_t flags, struct afu_sending *m, uint32_t charge)
 {
 	uint64_t words[AFU_RING_WORDS];
 	int err;
@@ -225,7 +228,11 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 	m->has = rec->flags & (AFU_RECORD_TIME | AFU_RECORD_IDENTITY | AFU_RECORD_RIGHTS);
 	if (!m->has)
 		return;
-	afu_ring_words(&way->ring, rec, words);
+	/* those that the broker was asked about, if it was: what lies there may have been changed since */
+	if (__builtin_expect(o->copy != NULL, 0))
+		memcpy(words, o->words, sizeof words);
+	else
+		afu_ring_words(&way->ring, rec, words);
 	if (m->has & AFU_RECORD_TIME)
 		m->time = words[n++];
 	if (rec->flags & AFU_RECORD_UNASKED)
@@ -250,8 +257,8 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 
 void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec)
 {
-	const struct afu_opened unopened = { 0 };
-	struct afu_receiving nobody = { 0 };
+	const struct afu_opened unopened = {0};
+	struct afu_receiving nobody = {0};
 
 	if (rec->flags & AFU_RECORD_RIGHTS)
 		afu_record_note(s, way, rec, &unopened, &nobody);
@@ -288,7 +295,7 @@ ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct af
 			   size_t skip, struct afu_iter *to, size_t len, struct afu_receiving *m)
 {
 	int peek = (m->flags & MSG_PEEK) != 0;
-	struct afu_opened o = { 0 };
+	struct afu_opened o = {0};
 	size_t n = rec->length - skip;
 	int err;
 

@@ -45,7 +45,7 @@ static void ask(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way
 {
 	uint32_t turn = afu_seal_turn(afu_sock_key(s, way->flow));
 	uint8_t digest[AFU_DIGEST_SIZE];
-	uint64_t words[AFU_RING_WORDS], speaker = 0, secret = 0;
+	uint64_t speaker = 0, secret = 0;
 	struct iovec to;
 	struct afu_iter it = {&to, 1, 0};
 	int sealed;
@@ -57,12 +57,12 @@ static void ask(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way
 		return; /* nobody's, then */
 	to = (struct iovec){o->copy, rec->length};
 	afu_ring_read(&way->ring, rec, 0, &it, rec->length);
-	afu_ring_words(&way->ring, rec, words);
-	afu_seal_digest(rec, words, o->copy, digest);
+	afu_ring_words(&way->ring, rec, o->words);
+	afu_seal_digest(rec, o->words, o->copy, digest);
 	sealed = afu_sealed_ask ? afu_sealed_ask(s, way, rec->at, digest, &speaker, &secret) : -ENOSYS;
 	if (sealed == 0) {
 		way->sealed.turn = turn;
-		o->speaker = afu_seal_speaker(rec->flags, words);
+		o->speaker = afu_seal_speaker(rec->flags, o->words);
 	} else if (sealed > 0) {
 		way->sealed.on = 1;
 		o->speaker = speaker;

@@ -15,8 +15,9 @@ struct afu_opened {
 	uint64_t speaker; /* 0: nobody */
 	int told;	  /* he has told the broker of it, */
 	uint64_t secret;  /* with what was parked */
-	char *copy;  /* the payload that the broker was asked about; NULL: what lies in the ring will do */
-	size_t size; /* of that memory, bytes */
+	char *copy; /* the payload that the broker was asked about; NULL: what lies in the ring will do */
+	uint64_t words[AFU_RING_WORDS]; /* likewise, if there is a copy */
+	size_t size;			/* of that memory, bytes */
 };
 
 /* Looks who speaks.  Under the lock. */
