@@ -64,6 +64,7 @@ struct parked {
 	int n;
 	int fd[AFU_RIGHTS_MAX];
 	struct afu_parcel_note note;
+	struct ucred from;
 	int there; /* it is the next, and not used yet */
 };
 
@@ -187,7 +188,7 @@ static void look(void *arg)
 {
 	union {
 		struct cmsghdr align;
-		char bytes[CMSG_SPACE(AFU_RIGHTS_MAX * sizeof(int))];
+		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(AFU_RIGHTS_MAX * sizeof(int))];
 	} anc;
 	struct look *at = arg;
 	struct parked *p = &at->parcel;
@@ -203,11 +204,16 @@ static void look(void *arg)
 		setsockopt(at->fd, SOL_SOCKET, SO_PEEK_OFF, &at->offset, sizeof at->offset);
 		return;
 	}
+	p->from = (struct ucred){0, (uid_t)-1, (gid_t)-1};
 	got = recvmsg(at->fd, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (got < 0)
 		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof p->from))
+			memcpy(&p->from, CMSG_DATA(c), sizeof p->from);
+		if (c->cmsg_type != SCM_RIGHTS)
 			continue;
 		p->n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(p->fd, CMSG_DATA(c), (size_t)p->n * sizeof(int));
@@ -298,23 +304,25 @@ static int socket_in_flight(struct move *m, const struct lane *l, uint64_t numbe
 }
 
 /* Whether the parcel is before the one that is looked for, or is not its sender's. */
-static int is_passed(const struct parked *p, uint64_t number, const uint64_t *secret)
+static int is_passed(const struct parked *p, uint64_t number, const uint64_t *secret, const struct ucred *by)
 {
 	if (!p->there || p->note.number < number)
 		return 1;
-	return p->note.number == number && secret && p->note.secret != *secret;
+	return p->note.number == number && secret &&
+	       (p->note.secret != *secret || p->from.pid != by->pid || p->from.uid != by->uid ||
+		p->from.gid != by->gid);
 }
 
 /*
- * The descriptors that go with the record of that number; how many, or negative errno.  secret: those alone,
- * or NULL.
+ * The descriptors that go with the record of that number; how many, or negative errno.  secret: those alone, and
+ * only if they are by that one; or NULL.
  */
 static int fetch_parked(struct move *m, const struct lane *l, struct parked *p, uint64_t number,
-			const uint64_t *secret)
+			const uint64_t *secret, const struct ucred *by)
 {
 	if (!l->way->parking[1])
 		return 0;
-	while (is_passed(p, number, secret)) {
+	while (is_passed(p, number, secret, by)) {
 		int err;
 
 		if (!m->left->looks)
@@ -422,7 +430,7 @@ static int pass(struct move *m, unsigned int from, const struct afu_ring_record 
 	word += (rec->flags & AFU_RECORD_IDENTITY) != 0;
 	/* a stream's descriptors have come with the first byte of their record */
 	if ((rec->flags & AFU_RECORD_RIGHTS) && !rec->offset) {
-		t.n = fetch_parked(m, l, p, words[word % AFU_RING_WORDS], secret);
+		t.n = fetch_parked(m, l, p, words[word % AFU_RING_WORDS], secret, &t.who);
 		t.fd = p->fd;
 	}
 	if (afu_ring_oob(&l->ring, rec) == AFU_OOB_PENDING)

@@ -39,7 +39,7 @@ enum { TO_PARK, TO_FETCH };
 
 static enum afu_cause make_parking(struct direction *d)
 {
-	int fds[2], size = PARKING_BUFFER;
+	int fds[2], size = PARKING_BUFFER, on = 1;
 
 	if (d->parking[0])
 		return AFU_CAUSE_NONE;
@@ -47,6 +47,8 @@ static enum afu_cause make_parking(struct direction *d)
 		return AFU_CAUSE_DOMAIN_FULL;
 	/* a parcel is announced by a record, so it is the ring that is full first */
 	setsockopt(fds[TO_PARK], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+	/* each shows who parked it, and he need not be who announced it */
+	setsockopt(fds[TO_FETCH], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
 	for (int i = 0; i < 2; i++)
 		d->parking[i] = 1 + (afu_hide ? afu_hide(fds[i]) : fds[i]);
 	return AFU_CAUSE_NONE;

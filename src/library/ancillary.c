@@ -35,6 +35,7 @@ static int park(struct afu_sending *m, struct afu_sock *s, struct afu_way_out *w
 	int err;
 
 	out->rights.number = number;
+	out->rights.claim = m->claim;
 	err = afu_parking_put(s, way, &out->rights);
 	m->secret = out->rights.note.secret;
 	return err;
@@ -113,10 +114,16 @@ static void unpark(struct afu_receiving *m, struct afu_sock *s, struct afu_way_i
 		   const uint64_t *secret)
 {
 	struct afu_incoming *in = (struct afu_incoming *)m;
+	struct afu_parked_by by = { .who = { 0, OVERFLOW_ID, OVERFLOW_ID } };
 
+	/* who is not known any more is shown as nobody, and nobody parks anything */
+	if (secret) {
+		by.secret = *secret;
+		afu_speaker_who(s, way->flow, m->identity, &by.who);
+	}
 	if (in->parcelled) /* a second look of the same call found the same */
 		afu_parking_refuse(&in->rights, 0);
-	afu_parking_fetch(s, way, number, secret, m->flags & (MSG_PEEK | MSG_CMSG_CLOEXEC), &in->rights);
+	afu_parking_fetch(s, way, number, secret ? &by : NULL, m->flags & (MSG_PEEK | MSG_CMSG_CLOEXEC), &in->rights);
 	in->parcelled = 1;
 }
 

@@ -19,7 +19,7 @@
 
 union ancillary {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(AFU_RIGHTS_MAX * sizeof(int))];
+	char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(AFU_RIGHTS_MAX * sizeof(int))];
 };
 
 /* The kernel socket, fetched from the broker at first use; negative errno. */
@@ -108,11 +108,19 @@ static long send_parcel(int fd, const struct afu_parcel *p, const int *fds)
 	union ancillary anc;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes,
 			      .msg_controllen = CMSG_SPACE((size_t)p->n * sizeof(int)) };
+	struct cmsghdr *c = (struct cmsghdr *)(void *)(anc.bytes + msg.msg_controllen);
 
 	anc.align.cmsg_level = SOL_SOCKET;
 	anc.align.cmsg_type = SCM_RIGHTS;
 	anc.align.cmsg_len = CMSG_LEN((size_t)p->n * sizeof(int));
 	memcpy(CMSG_DATA(&anc.align), fds, (size_t)p->n * sizeof(int));
+	if (p->claim) {
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_CREDENTIALS;
+		c->cmsg_len = CMSG_LEN(sizeof *p->claim);
+		memcpy(CMSG_DATA(c), p->claim, sizeof *p->claim);
+		msg.msg_controllen += CMSG_SPACE(sizeof *p->claim);
+	}
 	return afu_sys(SYS_sendmsg, fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -177,29 +185,40 @@ int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parc
 	return refuse_parcel(sent);
 }
 
+/* The control messages of a parcel. */
+static void open_parcel(struct afu_parcel *p, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof p->from))
+			memcpy(&p->from, CMSG_DATA(c), sizeof p->from);
+		if (c->cmsg_type != SCM_RIGHTS)
+			continue;
+		p->n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(p->fd, CMSG_DATA(c), (size_t)p->n * sizeof(int));
+	}
+}
+
 /* Takes the next message out; its descriptors are installed if fds is not NULL.  Bytes, or negative errno. */
 static long receive_parcel(int fd, struct afu_parcel *p, int flags, int with)
 {
 	struct iovec iov = { &p->note, sizeof p->note };
 	union ancillary anc;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	/* who it comes from is the first, and the kernel installs nothing for which there is no room */
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = anc.bytes,
+			      .msg_controllen = with ? sizeof anc.bytes : CMSG_SPACE(sizeof p->from) };
 	long got;
 
-	if (with) {
-		msg.msg_control = anc.bytes;
-		msg.msg_controllen = sizeof anc.bytes;
-	}
 	p->n = 0;
+	p->from = (struct ucred){ 0, (uid_t)-1, (gid_t)-1 };
 	got = afu_sys(SYS_recvmsg, fd, &msg, flags | MSG_DONTWAIT);
-	if (got < 0 || !with)
+	if (got < 0)
+		return got;
+	open_parcel(p, &msg);
+	if (!with)
 		return got;
 	p->truncated = (msg.msg_flags & MSG_CTRUNC) != 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		p->n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(p->fd, CMSG_DATA(c), (size_t)p->n * sizeof(int));
-	}
 	for (int i = 0; i < p->n; i++)
 		afu_fd_forget(p->fd[i]);
 	return got;
@@ -237,12 +256,19 @@ static void drop_sockets(struct afu_sock *s, const struct afu_way_in *way, uint6
 /* One that is to be taken: under which number, and how. */
 struct errand {
 	uint64_t number;
-	const uint64_t *secret; /* NULL: any */
+	const struct afu_parked_by *by; /* NULL: anybody */
 	int flags;		/* MSG_CMSG_CLOEXEC, MSG_PEEK */
 	int with;		/* its descriptors are wanted */
 	int careful; /* somebody was killed over one, so the next may be another record's: it is looked at first */
 	int passed;  /* result: how many were before it */
 };
+
+/* Who only copied the number from a parcel that he took away does not pass for its sender. */
+static int is_by(const struct afu_parcel *p, const struct afu_parked_by *by)
+{
+	return p->note.secret == by->secret && p->from.pid == by->who.pid && p->from.uid == by->who.uid &&
+	       p->from.gid == by->who.gid;
+}
 
 /* Where what was received stands in the order: 0, it is the one; negative, before it; positive, there is none. */
 static int place_of(struct afu_parcel *p, long got, const struct errand *e)
@@ -253,7 +279,7 @@ static int place_of(struct afu_parcel *p, long got, const struct errand *e)
 		return -1;
 	if (p->note.number > e->number)
 		return 1;
-	return e->secret && p->note.secret != *e->secret ? -1 : 0;
+	return e->by && !is_by(p, e->by) ? -1 : 0;
 }
 
 static void set_peek_offset(int fd, int offset)
@@ -347,11 +373,11 @@ static int deaths_since(const struct afu_sock *s, struct afu_way_in *way)
 	return since;
 }
 
-void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, const uint64_t *secret,
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, const struct afu_parked_by *by,
 		       int flags, struct afu_parcel *p)
 {
 	int fd = parking(s, &way->parking, way->flow, 0), peek = flags & MSG_PEEK, found = 0;
-	struct errand e = { .number = number, .secret = secret, .flags = flags, .with = 1 };
+	struct errand e = { .number = number, .by = by, .flags = flags, .with = 1 };
 	uint32_t sockets = 0;
 
 	p->n = 0;

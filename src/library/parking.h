@@ -21,18 +21,26 @@ struct afu_parcel {
 	uint64_t flow;
 	int n;                    /* descriptors */
 	int truncated;            /* the process had no room for all of them */
+	const struct ucred *claim; /* who its sender says he is; NULL */
+	struct ucred from;	   /* who it came from, as the kernel knows him */
 	int fd[AFU_RIGHTS_MAX];
 	struct afu_parcel_note note;
+};
+
+/* Of a record whose speaker is attested: what goes with it is his, and bears that number. */
+struct afu_parked_by {
+	struct ucred who;
+	uint64_t secret;
 };
 
 /* Parks the parcel's descriptors under its number.  0; -EAGAIN: there is no room; else a refusal. */
 int afu_parking_put(struct afu_sock *s, struct afu_way_out *way, struct afu_parcel *p);
 /*
  * Fetches those of that number, with the recvmsg flags MSG_PEEK and MSG_CMSG_CLOEXEC if they are
- * set; MSG_PEEK: copies.  secret: it must be theirs; NULL.  What was parked before it and has no record is closed.  Under the lock of the
- * way, before the record is taken.
+ * set; MSG_PEEK: copies.  by: it must be his; NULL: anybody's.  What was parked before it and has no record is
+ * closed.  Under the lock of the way, before the record is taken.
  */
-void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, const uint64_t *secret,
+void afu_parking_fetch(struct afu_sock *s, struct afu_way_in *way, uint64_t number, const struct afu_parked_by *by,
 		       int flags, struct afu_parcel *p);
 /* The sockets among those that were fetched become sockets of this process. */
 void afu_parking_settle(const struct afu_parcel *p);

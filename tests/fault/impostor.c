@@ -36,6 +36,7 @@ struct stolen {
 	struct afu_ring ring; /* towards the honest reader */
 	struct afu_ring_tx *tx;
 	struct afu_ring_rx look; /* where a reader would be */
+	int parking;		 /* where to put what was taken out */
 };
 
 static void give_up_root(void)
@@ -148,14 +149,23 @@ static long send_parcel(int fd, struct afu_parcel_note *note, int passed)
 	return afu_sys(SYS_sendmsg, fd, &msg, 0);
 }
 
-static void park(struct stolen *m, int fd, uint64_t number)
+static int parking_of(struct stolen *m)
 {
 	struct afu_request req = {.op = AFU_OP_PARKING, .socket = m->socket, .arg = {m->flow, 1}};
-	static struct afu_parcel_note note;
 	struct answer a;
 
+	if (enemy_ask(&m->e, &req, NULL, 0, &a) || a.n != 1)
+		_exit(12);
+	return a.fd[0];
+}
+
+/* A descriptor that is to come with what somebody else will send next. */
+static void park(struct stolen *m, int fd, uint64_t number)
+{
+	static struct afu_parcel_note note;
+
 	note.number = number;
-	if (enemy_ask(&m->e, &req, NULL, 0, &a) || a.n != 1 || send_parcel(a.fd[0], &note, fd) < 0)
+	if (send_parcel(parking_of(m), &note, fd) < 0)
 		_exit(12);
 }
 
@@ -384,8 +394,9 @@ static void passed(int type)
 	COMES(sv[1], 'y', pid, OTHER);
 }
 
-/* The inode of the descriptor that came with that byte from that one; 0: none did. */
-static ino_t takes_from(int fd, char byte, pid_t pid)
+/* The inode of the descriptor that came with that byte from that one; 0: none did. flags: MSG_CTRUNC or not.
+ */
+static ino_t takes_flagged(int fd, char byte, pid_t pid, int flags)
 {
 	union control c;
 	char got = 0;
@@ -396,7 +407,7 @@ static ino_t takes_from(int fd, char byte, pid_t pid)
 	int file = -1;
 
 	NEED(recvmsg(fd, &msg, MSG_DONTWAIT) == 1);
-	CHECK_EQ(msg.msg_flags & MSG_CTRUNC, 0);
+	CHECK_EQ(msg.msg_flags & MSG_CTRUNC, flags);
 	for (struct cmsghdr *item = CMSG_FIRSTHDR(&msg); item; item = CMSG_NXTHDR(&msg, item)) {
 		if (item->cmsg_type == SCM_CREDENTIALS)
 			memcpy(&who, CMSG_DATA(item), sizeof who);
@@ -406,6 +417,17 @@ static ino_t takes_from(int fd, char byte, pid_t pid)
 	CHECK_EQ(got, byte);
 	CHECK_EQ(who.pid, pid);
 	return fstat(file, &st) == 0 ? st.st_ino : 0;
+}
+
+static ino_t takes_from(int fd, char byte, pid_t pid)
+{
+	return takes_flagged(fd, byte, pid, 0);
+}
+
+/* It had descriptors, and they are lost. */
+static ino_t takes_none(int fd, char byte, pid_t pid)
+{
+	return takes_flagged(fd, byte, pid, MSG_CTRUNC);
 }
 
 /* A descriptor of the child's is in the way of the parent's. */
@@ -483,6 +505,55 @@ static void parked_for_none(int type)
 	say(turn[1]);
 	CHECK_EQ(tap_wait(pid), 0);
 	CHECK_EQ(takes_from(sv[1], 'q', getpid()), 0);
+}
+
+/* Who reads beside another takes out what was parked, and puts something else there with the same note. */
+static void exchange(struct stolen *m, int fd)
+{
+	struct afu_request req = {.op = AFU_OP_PARKING, .socket = m->socket, .arg = {m->flow, 0}};
+	static struct afu_parcel_note note;
+	struct iovec iov = {&note, sizeof note};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct answer a;
+
+	if (enemy_ask(&m->e, &req, NULL, 0, &a) || a.n != 1 ||
+	    afu_sys(SYS_recvmsg, a.fd[0], &msg, MSG_DONTWAIT) < 0)
+		_exit(14);
+	if (send_parcel(m->parking, &note, fd) < 0)
+		_exit(15);
+}
+
+/* A child that has both ends. */
+static void exchanged(int type)
+{
+	int sv[2], p[2], ready[2], turn[2];
+	struct stolen writes, reads;
+	pid_t pid;
+
+	make_pair(type, sv);
+	NEED(pipe(p) == 0 && pipe(ready) == 0 && pipe(turn) == 0);
+	send_byte(sv[0], 'p');
+	COMES(sv[1], 'p', getpid(), 0);
+	pid = tap_fork();
+	if (!pid) {
+		int q[2];
+
+		give_up_root();
+		steal(sv[0], type, 0, &writes);
+		steal(sv[1], type, 1, &reads);
+		if (pipe(q) < 0)
+			_exit(13);
+		reads.parking = parking_of(&writes);
+		say(ready[1]);
+		await(turn[0]);
+		exchange(&reads, q[1]);
+		_exit(0);
+	}
+	await(ready[0]);
+	pass(sv[0], p[1]);
+	say(turn[1]);
+	CHECK_EQ(tap_wait(pid), 0);
+	CHECK_EQ(takes_none(sv[1], 's', getpid()), 0);
 }
 
 /* What one who only receives can write into what he receives is no lie, until he passes the socket on. */
@@ -589,6 +660,7 @@ ON_TYPES(forged_by_a_reader)
 ON_TYPES(passed)
 ON_TYPES(parked)
 ON_TYPES(parked_for_none)
+ON_TYPES(exchanged)
 ON_TYPES(forged_before_passing)
 ON_TYPES(gave_up_root_itself)
 
@@ -603,6 +675,7 @@ int main(int argc, char **argv)
 		CASES(passed, "a passed socket is written to as its maker"),
 		CASES(parked, "a child parks what its parent did not send"),
 		CASES(parked_for_none, "a child parks for a message that has nothing parked"),
+		CASES(exchanged, "a child that reads too exchanges what was parked"),
 		CASES(forged_before_passing, "a server writes as its client and passes the socket on"),
 		CASES(gave_up_root_itself, "a process that gave up root writes as root"),
 	};
