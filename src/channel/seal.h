@@ -26,6 +26,7 @@ void afu_seal_keyed(uint64_t key[2]);
 struct afu_sealed {
 	uint32_t on;   /* the broker said that it is sealed; for ever */
 	uint32_t turn; /* it was not, when the count was this */
+	uint32_t naps; /* that a reader took for somebody who might be about to tell */
 };
 
 /* As of now.  key: the flow's id, or of a connection the own socket's. */

@@ -74,9 +74,9 @@ static void place(struct afu_sock *s, struct afu_flow *f, unsigned int slot_out,
 	slot_out %= AFU_FLOWS_MAX;
 	slot_in %= AFU_FLOWS_MAX;
 	f->out = (struct afu_way_out){ring, (void *)(page + AFU_ENDPOINT_TX_AT + AFU_ENDPOINT_SLOT * slot_out), &side[0],
-				      &side[1], f->id, 0, { 0, 0 }};
+				      &side[1], f->id, 0, { 0 }};
 	f->in = (struct afu_way_in){ring, (void *)(page + AFU_ENDPOINT_RX_AT + AFU_ENDPOINT_SLOT * slot_in), &side[1],
-				    &side[0], f->id, 0, 0, { 0, 0 }};
+				    &side[0], f->id, 0, 0, { 0 }};
 }
 
 /* 0, or a negative errno; -ESRCH: it is gone already. */

@@ -129,8 +129,8 @@ int afu_view_map(struct afu_sock *s, int endpoint, int channel, uint32_t state, 
 		side &= 1;
 		s->own = &ch->side[side];
 		s->peer = &ch->side[1 - side];
-		s->out = (struct afu_way_out){ afu_channel_ring(ch, side), &s->ep->tx, s->own, s->peer, 0, 0, { 0, 0 } };
-		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0, 0, { 0, 0 } };
+		s->out = (struct afu_way_out){ afu_channel_ring(ch, side), &s->ep->tx, s->own, s->peer, 0, 0, { 0 } };
+		s->in = (struct afu_way_in){ afu_channel_ring(ch, 1 - side), &s->ep->rx, s->own, s->peer, 0, 0, 0, { 0 } };
 		s->ch = ch;
 		s->channel_id = ch->id;
 	}

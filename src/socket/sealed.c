@@ -9,6 +9,7 @@
 #include "base/cause.h"
 
 #include <sys/mman.h>
+#include <time.h>
 
 int (*afu_sealed_tell)(struct afu_sock *s, const struct afu_way_out *way, uint64_t at, const uint8_t *digest,
 		       const struct afu_sending *m);
@@ -40,6 +41,21 @@ uint64_t afu_opened_unasked(const struct afu_sock *s, const struct afu_way_in *w
 	return speaker && afu_seal_doubt(&way->sealed, afu_sock_key(s, way->flow)) ? 0 : speaker;
 }
 
+/* One that finds a message without a word about it waits for so long, and all together no longer, ms. */
+#define NAPS_MAX 20
+
+/* What was signed was sent before its sender knew that the direction is sealed: he may be about to tell. */
+static int nap(struct afu_way_in *way, const struct afu_ring_record *rec)
+{
+	const struct timespec tick = {0, 1000000};
+
+	if (!(rec->flags & AFU_RECORD_SIGNED) || way->sealed.naps == NAPS_MAX)
+		return 0;
+	way->sealed.naps++;
+	afu_sys(SYS_nanosleep, &tick, NULL);
+	return 1;
+}
+
 static void ask(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way,
 		const struct afu_ring_record *rec)
 {
@@ -59,7 +75,10 @@ static void ask(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way
 	afu_ring_read(&way->ring, rec, 0, &it, rec->length);
 	afu_ring_words(&way->ring, rec, o->words);
 	afu_seal_digest(rec, o->words, o->copy, digest);
-	sealed = afu_sealed_ask ? afu_sealed_ask(s, way, rec->at, digest, &speaker, &secret) : -ENOSYS;
+	do
+		sealed = afu_sealed_ask ? afu_sealed_ask(s, way, rec->at, digest, &speaker, &secret) :
+					  -ENOSYS;
+	while (sealed > 0 && !speaker && nap(way, rec));
 	if (sealed == 0) {
 		way->sealed.turn = turn;
 		o->speaker = afu_seal_speaker(rec->flags, o->words);

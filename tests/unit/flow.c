@@ -65,12 +65,12 @@ static void begin(void)
 			ring,	      (void *)((char *)w.sender.ep + AFU_ENDPOINT_TX_AT + AFU_ENDPOINT_SLOT * i),
 			&ch->side[0], &ch->side[1],
 			f->id,	      0,
-			{0, 0}};
+			{0}};
 		f->in = (struct afu_way_in){
 			ring,	      (void *)((char *)w.receiver.ep + AFU_ENDPOINT_RX_AT + AFU_ENDPOINT_SLOT * i),
 			&ch->side[1], &ch->side[0],
 			f->id,	      0,
-			0,	      {0, 0}};
+			0,	      {0}};
 		w.list[i] = f;
 	}
 }
