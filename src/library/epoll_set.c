@@ -138,6 +138,36 @@ static int name_it(struct afu_epoll_set *set, struct afu_epoll_entry *e)
 	return 0;
 }
 
+/* What a socket of datagrams has mapped goes as soon as nobody names it.  The thread's hazard before. */
+static const void *guard(struct afu_thread *th, const struct afu_sock *s)
+{
+	const void *before = atomic_load_explicit(&th->hazard, memory_order_relaxed); /* its own */
+
+	atomic_store_explicit(&th->hazard, s,
+			      memory_order_relaxed); /* the other half: afu_thread_quiesce() */
+	atomic_signal_fence(memory_order_seq_cst);
+	return before;
+}
+
+static void unguard(struct afu_thread *th, const void *before)
+{
+	atomic_store_explicit(&th->hazard, before, memory_order_release);
+	/* release: pairs with acquire in afu_thread_quiesce() */
+}
+
+static void unwatch(struct afu_epoll_set *set, const struct afu_epoll_entry *e)
+{
+	struct afu_thread *th = afu_thread();
+	struct afu_sock *s = e->sock;
+	const void *before = guard(th, s);
+
+	afu_sock_unwatch(s, set->waiter->id);
+	/* it may have been rung in another's place */
+	if ((e->events & EPOLLEXCLUSIVE) && !afu_sock_stale(s) && s->own && (afu_sock_events(s) & POLLIN))
+		afu_nudge(s->own, AFU_IN);
+	unguard(th, before);
+}
+
 void afu_epoll_set_remove(struct afu_epoll_set *set, struct afu_epoll_entry *e)
 {
 	struct afu_sock *s = e->sock;
@@ -150,13 +180,8 @@ void afu_epoll_set_remove(struct afu_epoll_set *set, struct afu_epoll_entry *e)
 	unlink_from(e->cold ? &set->cold : &set->hot, e);
 	count(e->cold ? &set->n_cold : &set->n_hot, UINT32_MAX);
 	name_back(set, e);
-	if (set->waiter && !in_instance(s, e->ep)) {
-		afu_sock_unwatch(s, set->waiter->id);
-		/* it may have been rung in another's place */
-		if ((e->events & EPOLLEXCLUSIVE) && !afu_sock_stale(s) && s->own &&
-		    (afu_sock_events(s) & POLLIN))
-			afu_nudge(s->own, AFU_IN);
-	}
+	if (set->waiter && !in_instance(s, e->ep))
+		unwatch(set, e);
 	afu_pool_put(&entries, e);
 }
 
@@ -193,11 +218,14 @@ static uint64_t tag_of(const struct afu_epoll_entry *e)
 
 void afu_epoll_set_watch(struct afu_epoll_entry *e, uint64_t waiter)
 {
-	if (afu_sock_stale(e->sock))
-		return;
-	e->watched = !afu_sock_watch(e->sock, waiter, e->events, tag_of(e)) &&
-		     afu_sock_watchable(e->sock, e->events) && e->sock->type != SOCK_DGRAM &&
-		     !(e->events & EPOLLOUT_ANY);
+	struct afu_thread *th = afu_thread();
+	const void *before = guard(th, e->sock);
+
+	if (!afu_sock_stale(e->sock))
+		e->watched = !afu_sock_watch(e->sock, waiter, e->events, tag_of(e)) &&
+			     afu_sock_watchable(e->sock, e->events) && e->sock->type != SOCK_DGRAM &&
+			     !(e->events & EPOLLOUT_ANY);
+	unguard(th, before);
 }
 
 /* The socket is the thread's hazard, and its view is fresh.  Whether it goes cold; it is to be looked at once
@@ -299,9 +327,7 @@ static uint32_t look(struct afu_thread *th, struct afu_epoll_set *set, struct af
 {
 	uint32_t now;
 
-	atomic_store_explicit(&th->hazard, e->sock,
-			      memory_order_relaxed); /* the other half: afu_thread_quiesce() */
-	atomic_signal_fence(memory_order_seq_cst);
+	guard(th, e->sock);
 	now = report(set, e, take, stale);
 	if (*stale)
 		e->watched = 0;
@@ -408,25 +434,57 @@ int afu_epoll_set_edge(struct afu_thread *th, struct afu_epoll_set *set, int tak
 	return edge;
 }
 
-static void watch_ring(struct afu_epoll_entry *e, uint32_t left, uint64_t waiter, int plain)
+/* The first whose view has to be renewed before it can be watched; in use. */
+static void note_stale(struct afu_epoll_entry *e, struct afu_sock **stale)
+{
+	if (*stale || !afu_sock_stale(e->sock))
+		return;
+	*stale = e->sock;
+	afu_view_get(*stale);
+}
+
+static void watch_plain(struct afu_thread *th, struct afu_epoll_entry *e, uint64_t waiter)
+{
+	const void *before = guard(th, e->sock);
+
+	if (!afu_sock_stale(e->sock))
+		afu_sock_watch(e->sock, waiter, e->events, 0);
+	unguard(th, before);
+}
+
+static void watch_ring(struct afu_thread *th, struct afu_epoll_entry *e, uint32_t left, uint64_t waiter,
+		       int plain, struct afu_sock **stale)
 {
 	for (; left; left--, e = e->next) {
-		if (plain && !afu_sock_stale(e->sock))
-			afu_sock_watch(e->sock, waiter, e->events, 0);
-		else if (!plain && !e->watched)
+		note_stale(e, stale);
+		if (plain)
+			watch_plain(th, e, waiter);
+		else if (!e->watched)
 			afu_epoll_set_watch(e, waiter);
 	}
 }
 
 void afu_epoll_set_watch_all(struct afu_thread *th, struct afu_epoll_set *set, uint64_t waiter, int all)
 {
-	afu_thread_enter(th);
-	afu_plock_acquire(&set->lock);
-	watch_ring(set->hot, set->n_hot, waiter, all);
-	if (all)
-		watch_ring(set->cold, set->n_cold, waiter, 1);
-	afu_plock_release(&set->lock);
-	afu_thread_leave(th);
+	struct afu_sock *stale;
+	int err;
+
+	do {
+		stale = NULL;
+		err = 0;
+		afu_thread_enter(th);
+		afu_plock_acquire(&set->lock);
+		watch_ring(th, set->hot, set->n_hot, waiter, all, &stale);
+		if (all)
+			watch_ring(th, set->cold, set->n_cold, waiter, 1, &stale);
+		afu_plock_release(&set->lock);
+		afu_thread_leave(th);
+		/* whoever changed it rang before anybody slept here, and what it is now is not watched yet */
+		if (stale) {
+			err = afu_view_renew(stale);
+			afu_view_put(stale);
+		}
+	} while (stale && (!err || err == AFU_ELSEWHERE));
 }
 
 void afu_epoll_set_forked(void)
