@@ -389,12 +389,12 @@ int afu_epoll_set_collect(struct afu_thread *th, struct afu_epoll_set *set, stru
 		afu_plock_acquire(&set->lock);
 		if (set->hot)
 			found = go_round(th, set, 0, out, max, take, &stale);
-		/* under the same lock: nobody is reported twice */
-		heard = !stale && found < max &&
-					(listen & (found ? AFU_EPOLL_HEAR_ALSO : AFU_EPOLL_HEAR_ELSE))
+		/* under the same lock: nobody is reported twice.  Also if there is no room for more: those
+		 * that are called have their turn in the next looks */
+		heard = !stale && (listen & (found ? AFU_EPOLL_HEAR_ALSO : AFU_EPOLL_HEAR_ELSE))
 				? hear_locked(set)
 				: 0;
-		if (heard)
+		if (heard && found < max)
 			found += go_round(th, set, heard, out + found, max - found, take, &stale);
 		if (stale)
 			afu_view_get(stale);

@@ -440,6 +440,28 @@ CASE(many_idle_inside_another, 0)
 	crowd_fini(&c);
 }
 
+/* One that always has something, and room for one report only: the others have their turn all the same. */
+CASE(many_idle_beside_a_busy_one, 0)
+{
+	struct epoll_event ev;
+	struct crowd c;
+	bool seen = false;
+
+	crowd_init(&c);
+	put(c.sv[0][1], "x");
+	for (int i = 0; i < IDLE_WAITS; i++) {
+		EQ(epoll_wait(c.ep, &ev, 1, 0), 1);
+		EQ(ev.data.u64, 0);
+	}
+	put(c.sv[50][1], "y");
+	for (int i = 0; i < 2 * CROWD && !seen; i++) {
+		EQ(epoll_wait(c.ep, &ev, 1, 0), 1);
+		seen = ev.data.u64 == 50;
+	}
+	TRUE(seen);
+	crowd_fini(&c);
+}
+
 static void put_from_a_child(void *arg)
 {
 	const struct crowd *c = arg;
