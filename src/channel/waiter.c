@@ -625,6 +625,18 @@ int afu_waiter_sleeps(uint64_t id)
 	return strike_at(id, (struct stroke){ASK, 0});
 }
 
+/* A name is to be seen by whoever publishes after the look that follows. */
+static void set_tag(struct afu_side *side, unsigned int i, uint64_t tag, int fresh)
+{
+	uint64_t before = atomic_load_explicit(&side->tag[i], memory_order_relaxed);
+
+	/* relaxed: names are only ever given by this waiter's owner.  Called by name he is rung too */
+	if (tag == AFU_TAG_PLAIN && !fresh)
+		tag = before & ~AFU_TAG_EXCLUSIVE;
+	if (before != tag)
+		atomic_store(&side->tag[i], tag);
+}
+
 int afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted, uint64_t tag)
 {
 	unsigned int i, vacant = AFU_CHANNEL_WATCHERS;
@@ -658,10 +670,8 @@ int afu_watch(struct afu_side *side, uint64_t id, uint32_t wanted, uint64_t tag)
 		}
 		vacant = AFU_CHANNEL_WATCHERS;
 	}
-	/* a name is to be seen by whoever publishes after the look that follows */
-	if (i < AFU_CHANNEL_WATCHERS && atomic_load_explicit(&side->tag[i], memory_order_relaxed) != tag)
-		atomic_store(&side->tag[i],
-			     tag); /* relaxed: names are only ever given by this waiter's owner */
+	if (i < AFU_CHANNEL_WATCHERS)
+		set_tag(side, i, tag, vacant == i);
 	/*
 	 * WATCH_IN stays; WATCH_OUT is taken away by the waker that rang for it, maybe only now: the
 	 * version must move for each announcement, or that waker would take away this one too.

@@ -62,6 +62,8 @@ enum {
 #define AFU_TAG_EXCLUSIVE (UINT64_C(1) << 63)
 #define AFU_NAME_MAX ((1u << 25) - 1)
 #define AFU_TAG_NAME(tag) ((uint32_t)(tag)&AFU_NAME_MAX)
+/* Of who wants to be rung and gives no names: one that stands there stays.  No tag of a cold one looks so. */
+#define AFU_TAG_PLAIN (UINT64_C(1) << 25)
 static inline uint64_t afu_tag(uint32_t name, uint64_t number)
 {
 	return (number << 25 & ~AFU_TAG_EXCLUSIVE) | name;
@@ -145,7 +147,7 @@ int afu_waiter_own(uint64_t id);
 struct afu_side;
 /*
  * Enters the waiter among the watchers of its own side; wanted: AFU_WATCH_IN, AFU_WATCH_OUT; 0: kicks only.
- * tag: 0, or as above.  What is looked at afterwards is looked at after that.  0, or -ENOSPC: there is
+ * tag: as above.  What is looked at afterwards is looked at after that.  0, or -ENOSPC: there is
  * no slot, and who rings asks the broker.
  */
 int afu_watch(struct afu_side *own, uint64_t id, uint32_t wanted, uint64_t tag);

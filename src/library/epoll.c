@@ -159,8 +159,10 @@ void afu_epoll_moved(struct afu_sock *s, int number, int fd)
 	afu_plock_acquire(&afu_epoll_structure);
 	while ((e = first_moved(s, number)) != NULL) {
 		struct afu_epoll *ep = e->ep;
-		/* a one-shot that has reported waits for its owner; of hang-ups the kernel tells all the same */
-		struct epoll_event event = { .events = e->spent ? EPOLLONESHOT : e->events, .data.u64 = e->data };
+		/* a one-shot that has reported waits for its owner; of hang-ups the kernel tells all the same
+		 */
+		struct epoll_event event = {.events = e->spent ? EPOLLONESHOT : e->events,
+					    .data.u64 = e->data};
 		int err;
 
 		afu_plock_acquire(&ep->set.lock);
@@ -392,6 +394,9 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 		if (!e)
 			return afu_refuse(AFU_CAUSE_EPOLL_UNKNOWN);
 		afu_epoll_set_remove(&ep->set, e);
+		/* an instance inside may have it too: who sleeps enters himself again */
+		if (ep->nested && ep->set.waiter)
+			afu_waiter_notify(ep->set.waiter->id, 0);
 		return 0;
 	default:
 		return afu_refuse(AFU_CAUSE_EPOLL_ARGUMENT);
@@ -399,7 +404,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 	/* somebody may sleep on the instance, or poll it: they must look at the newcomer */
 	for (unsigned int i = 0; i < POLLERS; i++) {
 		if (ep->poller[i] && !afu_sock_stale(s))
-			afu_sock_watch(s, ep->poller[i], e->events, 0);
+			afu_sock_watch(s, ep->poller[i], e->events, AFU_TAG_PLAIN);
 		if (ep->poller[i] && afu_waiter_notify(ep->poller[i], 0) == -ESRCH)
 			ep->poller[i] = 0;
 	}

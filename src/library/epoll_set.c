@@ -448,7 +448,7 @@ static void watch_plain(struct afu_thread *th, struct afu_epoll_entry *e, uint64
 	const void *before = guard(th, e->sock);
 
 	if (!afu_sock_stale(e->sock))
-		afu_sock_watch(e->sock, waiter, e->events, 0);
+		afu_sock_watch(e->sock, waiter, e->events, AFU_TAG_PLAIN);
 	unguard(th, before);
 }
 

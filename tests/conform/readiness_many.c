@@ -462,6 +462,40 @@ CASE(many_idle_beside_a_busy_one, 0)
 	crowd_fini(&c);
 }
 
+/* The same socket in an instance and in another inside it, which is polled too. */
+CASE(many_idle_also_inside_another, 0)
+{
+	struct epoll_event ev[4];
+	struct sleeper t;
+	struct crowd c;
+	int inner = OK(epoll_create1(EPOLL_CLOEXEC));
+
+	crowd_init(&c);
+	set(c.ep, EPOLL_CTL_ADD, inner, EPOLLIN, 1000);
+	set(inner, EPOLL_CTL_ADD, c.sv[5][0], EPOLLIN, 5);
+	for (int i = 0; i < 2; i++) {
+		bool seen = false;
+
+		stay_idle(&c);
+		/* asleep on all of it, and woken by another */
+		fall_asleep(&t, c.ep);
+		put(c.sv[70][1], "x");
+		wakes_for(&t, EPOLLIN, 70);
+		GETS(c.sv[70][0], "x");
+		put(c.sv[5][1], "y");
+		for (int j = 0; j < 8; j++) {
+			int n = OK(epoll_wait(c.ep, ev, 4, 0));
+
+			for (int k = 0; k < n; k++)
+				seen |= ev[k].data.u64 == 5;
+		}
+		TRUE(seen);
+		GETS(c.sv[5][0], "y");
+	}
+	crowd_fini(&c);
+	OK(close(inner));
+}
+
 static void put_from_a_child(void *arg)
 {
 	const struct crowd *c = arg;
