@@ -251,6 +251,18 @@ static int nested_at(struct afu_thread *th, struct afu_epoll *ep, unsigned int i
 	return in != NULL;
 }
 
+/* It, if it is still open under its number; in use.  Another thread may be closing it. */
+static struct afu_epoll *hold_nested(const struct nested *in)
+{
+	struct afu_epoll *ep = afu_epoll_get(in->fd);
+
+	if (ep && ep != in->ep) {
+		afu_epoll_put(ep);
+		ep = NULL;
+	}
+	return ep;
+}
+
 static struct nested **find_nested(struct afu_epoll *ep, int fd)
 {
 	struct nested **at = &ep->nested;
@@ -276,6 +288,18 @@ static void nested_taken(struct afu_thread *th, struct afu_epoll *ep, int fd)
 	afu_thread_leave(th);
 }
 
+/* Whether one inside has something to report; if it is reported, that is taken. */
+static int nested_ready(struct afu_thread *th, const struct nested *in, int take)
+{
+	int edge = (in->event.events & EPOLLET) != 0;
+
+	if (in->fresh ? !afu_epoll_ready(in->ep) : !inner_ready(th, in->ep, edge, take))
+		return 0;
+	if (take && in->fresh && edge)
+		afu_epoll_set_edge(th, &in->ep->set, 1);
+	return 1;
+}
+
 /* Reports instances inside that have something of ours. */
 static int collect_nested(struct afu_thread *th, struct afu_epoll *ep, struct epoll_event *out, int max)
 {
@@ -283,15 +307,15 @@ static int collect_nested(struct afu_thread *th, struct afu_epoll *ep, struct ep
 	int found = 0;
 
 	for (unsigned int i = 0; ep->nested && found < max && nested_at(th, ep, i, &in); i++) {
-		int edge = (in.event.events & EPOLLET) != 0;
+		int ready;
 
-		if (afu_fd_epoll(in.fd) != in.ep || in.spent || !(in.event.events & (EPOLLIN | EPOLLRDNORM)))
+		if (in.spent || !(in.event.events & (EPOLLIN | EPOLLRDNORM)) || !hold_nested(&in))
 			continue;
-		if (in.fresh ? !afu_epoll_ready(in.ep) : !inner_ready(th, in.ep, edge, out != NULL))
+		ready = nested_ready(th, &in, out != NULL);
+		afu_epoll_put(in.ep);
+		if (!ready)
 			continue;
 		if (out) {
-			if (in.fresh && edge)
-				afu_epoll_set_edge(th, &in.ep->set, 1);
 			nested_taken(th, ep, in.fd);
 			out[found] = in.event;
 			out[found].events = in.event.events & (EPOLLIN | EPOLLRDNORM);
@@ -536,8 +560,10 @@ void afu_epoll_watch(struct afu_epoll *ep, uint64_t waiter)
 	}
 	afu_epoll_set_watch_all(th, &ep->set, waiter, foreign);
 	for (unsigned int i = 0; ep->nested && nested_at(th, ep, i, &in); i++) {
-		if (afu_fd_epoll(in.fd) == in.ep)
-			afu_epoll_watch(in.ep, waiter);
+		if (!hold_nested(&in))
+			continue;
+		afu_epoll_watch(in.ep, waiter);
+		afu_epoll_put(in.ep);
 	}
 }
 
@@ -613,7 +639,8 @@ static int gather(struct afu_thread *th, struct afu_epoll *ep, struct epoll_even
 static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask, uint32_t sig_seq, int *rang)
 {
 	struct afu_epoll *ep = w->ep;
-	struct pollfd fds[3] = {{.events = POLLIN}};
+	/* also if there is none of the kernel's: one may come, and another thread hear of it in our place */
+	struct pollfd fds[3] = {{.fd = ep->fd, .events = POLLIN}};
 	int err = 0;
 
 	if (ep->set.waiter) {
@@ -622,8 +649,6 @@ static int sleep_once(struct waiting *w, int64_t deadline, const sigset_t *mask,
 		afu_epoll_watch(ep, ep->set.waiter->id);
 		atomic_thread_fence(memory_order_seq_cst); /* before the look that follows */
 	}
-	/* only now: who adds the first kernel descriptor rings if we were asleep already */
-	fds[0].fd = ep->kernels ? ep->fd : -1;
 	if (!any_ready(w))
 		err = afu_wait_kernel(w->th, ep->set.waiter, fds, 1, deadline, mask, sig_seq, rang);
 	if (ep->set.waiter)
