@@ -195,14 +195,15 @@ uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uin
 {
 	unsigned char bytes[BELL_BYTES];
 	long n = afu_sys(SYS_read, w->bell_read, bytes, sizeof bytes);
-	uint32_t heard = n > 0, value = 0;
-	int rest = 0; /* bytes that the name lacks */
+	uint32_t heard = 0, value = 0;
+	int rest = 0, all = 0; /* rest: bytes that the name lacks */
 
 	/* a name that came when there was no room for it is among all others; peers may have made the pipe
 	 * larger */
 	if (n > BELL_BYTES - NAME_BYTES)
 		return AFU_BELL_ALL;
 	for (long i = 0; i < n; i++) {
+		heard |= bytes[i] != AFU_BELL_HANDLER;
 		if (bytes[i] & 0x80) {
 			value = bytes[i] & 0x7f;
 			rest = NAME_BYTES - 1;
@@ -212,11 +213,10 @@ uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uin
 				name(arg, value);
 		} else {
 			rest = 0;
-			if (bytes[i] == AFU_BELL_ALL)
-				heard = AFU_BELL_ALL;
+			all |= bytes[i] == AFU_BELL_ALL;
 		}
 	}
-	return heard;
+	return all ? AFU_BELL_ALL : heard;
 }
 
 /* Before RWF_NOSIGNAL (Linux 6.18): SIGPIPE is blocked meanwhile and taken away. */
@@ -285,6 +285,11 @@ static int ring_as(int fd, uint32_t event)
 int afu_bell_ring_all(int fd)
 {
 	return ring_as(fd, AFU_BELL_ALL);
+}
+
+int afu_bell_ring_handler(int fd)
+{
+	return ring_as(fd, AFU_BELL_HANDLER);
 }
 
 static int ring_name(int fd, uint32_t name)

@@ -54,6 +54,8 @@ enum {
 
 /* In a bell: somebody has news and could not be told apart. */
 #define AFU_BELL_ALL 0x20u
+/* A handler of this very process ran before a sleep. */
+#define AFU_BELL_HANDLER 0x10u
 
 /*
  * A watcher's tag: whether it is content if another of its kind is rung; a name, 0 for none; and a number, so
@@ -101,8 +103,8 @@ void afu_waiter_put(struct afu_waiter *w);
 
 /* Empties the bell. */
 void afu_waiter_drain(const struct afu_waiter *w);
-/* The same, for each name that was called.  0: it was silent; AFU_BELL_ALL: everything is to be looked at;
- * else 1. */
+/* The same, for each name that was called.  0: it was silent, but for handlers; AFU_BELL_ALL: everything is to be
+ * looked at; else 1. */
 uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg);
 
 /*
@@ -115,8 +117,9 @@ uint32_t afu_bell_take(int bell_read);
 
 /* Writes to a bell; never blocks, never raises SIGPIPE.  -EPIPE: nobody reads it any more. */
 int afu_bell_ring(int bell_write);
-/* AFU_BELL_ALL. */
+/* AFU_BELL_ALL; AFU_BELL_HANDLER. */
 int afu_bell_ring_all(int bell_write);
+int afu_bell_ring_handler(int bell_write);
 
 /*
  * Rings the waiter's bell if it is asleep, or if it is a signal's for one of the events, which may be 0.  0;

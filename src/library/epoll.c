@@ -402,6 +402,7 @@ static int control_locked(struct afu_epoll *ep, int op, int fd, struct afu_sock 
 			return afu_refuse(AFU_CAUSE_NO_MEMORY);
 		e->events = event->events;
 		e->data = event->data.u64;
+		ep->set.exclusive |= (event->events & EPOLLEXCLUSIVE) != 0;
 		break;
 	case EPOLL_CTL_MOD:
 		if (!e)
@@ -696,8 +697,10 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 	for (;;) {
 		int rang = 0, err = sleep_once(&w, deadline, mask, sig_seq, &rang);
 
-		if (err == -EINTR)
+		if (err == -EINTR) {
+			afu_epoll_set_pass_on(w.th, &ep->set);
 			return afu_refuse(AFU_CAUSE_INTERRUPTED);
+		}
 		n = gather(w.th, ep, out, max, rang ? RUNG : SLEEPY);
 		if (n) {
 			/* whoever drained the bell leaves nothing behind for sleepers that share it */
@@ -707,8 +710,9 @@ static int wait_for(struct afu_epoll *ep, struct epoll_event *out, int max, int6
 		}
 		if (err < 0)
 			return err;
+		/* who called after the sleep, and before it was over, took this one for asleep */
 		if (deadline != AFU_NEVER && afu_clock_ns() >= deadline)
-			return 0;
+			return ep->set.n_cold && !rang ? gather(w.th, ep, out, max, RUNG) : 0;
 	}
 }
 

@@ -155,16 +155,22 @@ static void unguard(struct afu_thread *th, const void *before)
 	/* release: pairs with acquire in afu_thread_quiesce() */
 }
 
+/* It may have been rung in another's place.  The socket is the thread's hazard. */
+static void pass_on(const struct afu_epoll_entry *e)
+{
+	const struct afu_sock *s = e->sock;
+
+	if ((e->events & EPOLLEXCLUSIVE) && !afu_sock_stale(s) && s->own && (afu_sock_events(s) & POLLIN))
+		afu_nudge(s->own, AFU_IN);
+}
+
 static void unwatch(struct afu_epoll_set *set, const struct afu_epoll_entry *e)
 {
 	struct afu_thread *th = afu_thread();
-	struct afu_sock *s = e->sock;
-	const void *before = guard(th, s);
+	const void *before = guard(th, e->sock);
 
-	afu_sock_unwatch(s, set->waiter->id);
-	/* it may have been rung in another's place */
-	if ((e->events & EPOLLEXCLUSIVE) && !afu_sock_stale(s) && s->own && (afu_sock_events(s) & POLLIN))
-		afu_nudge(s->own, AFU_IN);
+	afu_sock_unwatch(e->sock, set->waiter->id);
+	pass_on(e);
 	unguard(th, before);
 }
 
@@ -256,7 +262,8 @@ static int quiet_enough(const struct afu_epoll_set *set, const struct afu_epoll_
 
 struct hearing {
 	struct afu_epoll_set *set;
-	uint32_t heard;
+	uint32_t heated; /* how many */
+	uint32_t rung;	 /* as afu_waiter_hear() has it */
 };
 
 static void hear_name(void *arg, uint32_t name)
@@ -267,19 +274,18 @@ static void hear_name(void *arg, uint32_t name)
 	if (!e || !e->cold)
 		return;
 	afu_epoll_set_heat(h->set, e);
-	h->heard++;
+	h->heated++;
 }
 
-/* How many were heated. */
-static uint32_t hear_locked(struct afu_epoll_set *set)
+static struct hearing hear_locked(struct afu_epoll_set *set)
 {
-	struct hearing h = {set, 0};
+	struct hearing h = {.set = set};
 
-	if (set->waiter && afu_waiter_hear(set->waiter, hear_name, &h) == AFU_BELL_ALL) {
-		for (; set->cold; h.heard++)
-			afu_epoll_set_heat(set, set->cold);
-	}
-	return h.heard;
+	if (set->waiter)
+		h.rung = afu_waiter_hear(set->waiter, hear_name, &h);
+	for (; h.rung == AFU_BELL_ALL && set->cold; h.heated++)
+		afu_epoll_set_heat(set, set->cold);
+	return h;
 }
 
 int afu_epoll_set_hear(struct afu_thread *th, struct afu_epoll_set *set)
@@ -288,10 +294,34 @@ int afu_epoll_set_hear(struct afu_thread *th, struct afu_epoll_set *set)
 
 	afu_thread_enter(th);
 	afu_plock_acquire(&set->lock);
-	heard = hear_locked(set);
+	heard = hear_locked(set).heated;
 	afu_plock_release(&set->lock);
 	afu_thread_leave(th);
 	return heard != 0;
+}
+
+void afu_epoll_set_pass_on(struct afu_thread *th, struct afu_epoll_set *set)
+{
+	const struct afu_epoll_entry *e;
+	uint32_t left;
+
+	if (!set->exclusive)
+		return;
+	afu_thread_enter(th);
+	afu_plock_acquire(&set->lock);
+	left = hear_locked(set).rung ? set->n_hot : 0;
+	e = set->hot;
+	for (; left; left--, e = e->next) {
+		const void *before = guard(th, e->sock);
+
+		pass_on(e);
+		unguard(th, before);
+	}
+	afu_plock_release(&set->lock);
+	afu_thread_leave(th);
+	/* others may sleep on the bell that is silent now */
+	if (set->waiter)
+		afu_waiter_notify(set->waiter->id, 0);
 }
 
 /* What the entry has to report now; *stale: the socket's view must be renewed first. */
@@ -392,7 +422,7 @@ int afu_epoll_set_collect(struct afu_thread *th, struct afu_epoll_set *set, stru
 		/* under the same lock: nobody is reported twice.  Also if there is no room for more: those
 		 * that are called have their turn in the next looks */
 		heard = !stale && (listen & (found ? AFU_EPOLL_HEAR_ALSO : AFU_EPOLL_HEAR_ELSE))
-				? hear_locked(set)
+				? hear_locked(set).heated
 				: 0;
 		if (heard && found < max)
 			found += go_round(th, set, heard, out + found, max - found, take, &stale);

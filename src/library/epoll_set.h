@@ -55,6 +55,7 @@ struct afu_epoll_set {
 	struct afu_epoll_entry **named; /* by name */
 	uint32_t names, room, vacant;	/* ever given, room for, the first that was given back */
 	_Atomic uint32_t peer_cpu;	/* to spin for */
+	uint8_t exclusive;		/* some are, or were, registered so */
 };
 
 /* So many are looked at each time, however quiet: it costs less than being called. */
@@ -84,6 +85,9 @@ void afu_epoll_set_watch(struct afu_epoll_entry *e, uint64_t waiter);
 
 /* Hears the bell.  Whether there is anything that was not looked at before. */
 int afu_epoll_set_hear(struct afu_thread *th, struct afu_epoll_set *set);
+
+/* Who was waiting leaves without a look: what it was rung for, in place of others, goes to one of them. */
+void afu_epoll_set_pass_on(struct afu_thread *th, struct afu_epoll_set *set);
 
 /*
  * Goes once round the hot ones.  Up to max events are reported into out, and the next look begins behind

@@ -112,7 +112,7 @@ static void run(int sig, const struct sigaction *action, siginfo_t *info, void *
 	th->bell = bell;
 	atomic_fetch_add_explicit(&th->sig_seq, 1, memory_order_relaxed); /* read by this very thread */
 	if (th->registered && bell >= 0)
-		afu_bell_ring(bell);
+		afu_bell_ring_handler(bell);
 }
 
 static int catches_faults(int sig)

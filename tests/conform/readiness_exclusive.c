@@ -258,6 +258,45 @@ CASE(epoll_exclusive_among_others, 0)
 	end_group(&g, l);
 }
 
+/* Connects to the listener in the midst of a wait that the handler interrupts. */
+static struct name knocked;
+static int knocker = -1;
+
+static void knock(int sig)
+{
+	(void)sig;
+	if (knocker < 0)
+		knocker = connect_to(SOCK_STREAM, &knocked);
+}
+
+/* Who is interrupted has not taken the connection: another is woken for it. */
+CASE(epoll_exclusive_interrupted, 0)
+{
+	struct group g = {0};
+	int l;
+
+	knocked = abstract_name("a");
+	l = listen_at(SOCK_STREAM, &knocked, 8);
+	signal(SIGUSR1, knock);
+	group_on(&g, l, EPOLLIN | EPOLLEXCLUSIVE);
+	for (int i = 0; i < 4 * WAITERS; i++) {
+		int at = i % WAITERS;
+
+		note_sleeps(&g);
+		interrupt_until_done(&g.actor[at], SIGUSR1);
+		RETURNS_ERROR(&g.actor[at], EINTR);
+		g.actor[at].fd = -1;
+		EQ(only_one_returns(&g), 1);
+		OK(close(OK(accept(l, NULL, NULL))));
+		OK(close(knocker));
+		knocker = -1;
+		start_waiting(&g, at);
+		start_waiting(&g, g.woken);
+	}
+	note_sleeps(&g);
+	end_group(&g, l);
+}
+
 struct worker {
 	int listener;
 	int events;
