@@ -96,25 +96,40 @@ static int fetch(uint64_t id, int *page, int *bell)
 	return 0;
 }
 
-/* More watchers than slots on a channel of ours: the broker rings whoever holds that end. */
+/* The broker rings whoever holds the socket, or the other ends. */
+static void ring_holders(const struct afu_sock *s, int here)
+{
+	struct afu_request req = {.op = AFU_OP_RING, .socket = s->id, .arg = {here != 0}};
+	struct afu_reply reply;
+	int got[AFU_MESSAGE_FDS];
+	unsigned int n;
+
+	afu_domain_call(&req, NULL, 0, &reply, got, &n);
+}
+
+/*
+ * More watchers than slots on a channel of ours: the broker rings whoever holds that end.  A side that is no
+ * socket's own belongs to a flow of one for datagrams.
+ */
 static void overflow(struct afu_side *side)
 {
+	const struct afu_sock *s;
+
 	if (embedded) {
 		afu_waiters_ring_all();
 		return;
 	}
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {
-		const struct afu_sock *s = afu_fd_sock((int)fd);
-
-		if (s && (s->peer == side || s->own == side || s->type == SOCK_DGRAM)) {
-			struct afu_request req = { .op = AFU_OP_RING, .socket = s->id, .arg = { s->own == side } };
-			struct afu_reply reply;
-			int got[AFU_MESSAGE_FDS];
-			unsigned int n;
-
-			afu_domain_call(&req, NULL, 0, &reply, got, &n);
+		s = afu_fd_sock((int)fd);
+		if (s && s->ch && (s->peer == side || s->own == side)) {
+			ring_holders(s, s->own == side);
 			return;
 		}
+	}
+	s = afu_thread()->hazard; /* the one that the call is on */
+	if (s && s->type == SOCK_DGRAM) {
+		ring_holders(s, 0);
+		ring_holders(s, 1);
 	}
 }
 

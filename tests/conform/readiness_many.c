@@ -534,3 +534,41 @@ CASE(many_idle_processes, NEEDS_PROCESSES)
 	ONLY(&c, EPOLLIN, 11);
 	crowd_fini(&c);
 }
+
+/* Of more pollers than there are places for, each is woken, whatever else the writer has. */
+static void write_beside_datagrams(void *arg)
+{
+	const int *fd = arg;
+
+	OK(close(fd[0]));
+	OK(close(fd[3]));
+	EQ(OK(socket(AF_UNIX, SOCK_DGRAM, 0)), fd[0]);
+	put(fd[1], "x");
+	/* its end would wake everybody */
+	EQ(read(fd[2], &(char){0}, 1), 0);
+}
+
+CASE(many_pollers_of_one, NEEDS_PROCESSES)
+{
+	enum { POLLERS = 12 };
+	struct actor t[POLLERS];
+	int low = OK(open("/dev/null", O_RDONLY | O_CLOEXEC)), sv[2], stay[2];
+
+	unix_pair(SOCK_STREAM, sv);
+	struct pollfd p[POLLERS];
+	for (int i = 0; i < POLLERS; i++) {
+		p[i] = (struct pollfd){.fd = sv[0], .events = POLLIN};
+		start_poll(&t[i], &p[i], 1, -1);
+		BLOCKED(&t[i]);
+	}
+	OK(pipe2(stay, O_CLOEXEC));
+	pid_t child = spawn(write_beside_datagrams, (int[4]){low, sv[1], stay[0], stay[1]});
+	OK(close(stay[0]));
+	for (int i = 0; i < POLLERS; i++)
+		RETURNS(&t[i], 1);
+	OK(close(stay[1]));
+	EXITS(child, 0);
+	OK(close(low));
+	OK(close(sv[0]));
+	OK(close(sv[1]));
+}
