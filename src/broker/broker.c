@@ -481,11 +481,14 @@ static int fetch_own(uint64_t id, int *page, int *bell)
 	return -EMFILE;
 }
 
-static void ring_client(const struct afu_client *c)
+static void ring_client(struct afu_broker *b, const struct afu_client *c)
 {
 	for (unsigned int i = 0; i < c->bells; i++) {
-		if (c->bell[i] >= 0)
-			afu_bell_ring_all(c->bell[i]);
+		if (c->bell[i] < 0 || afu_bell_ring_all(c->bell[i]) != -EAGAIN)
+			continue;
+		/* its owner reads it after this, or there is room by now */
+		atomic_fetch_add(&b->book_page->unheard, 1);
+		afu_bell_ring_all(c->bell[i]);
 	}
 }
 
@@ -509,7 +512,7 @@ void afu_broker_ring_rest(struct afu_broker *b)
 	everybody = 0;
 	HASH_ITER(hh, b->clients, c, next)
 	{
-		ring_client(c);
+		ring_client(b, c);
 	}
 }
 
@@ -533,7 +536,7 @@ static void ring_holders(struct afu_broker *b, const struct bsock *s)
 		if (!h || h->rung == b->rings)
 			continue;
 		h->rung = b->rings;
-		ring_client(h);
+		ring_client(b, h);
 	}
 }
 

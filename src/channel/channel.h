@@ -154,7 +154,8 @@ static_assert(sizeof(struct afu_inbox) == 4096, "one page");
 #define AFU_BOOK_SEALS 512
 struct afu_book {
 	_Atomic uint32_t alive; /* (b) the thread that is the broker; marked by the kernel when it ends */
-	uint8_t pad[2044];
+	_Atomic uint32_t unheard; /* (b) counts rings that found no room in a bell that holds little */
+	uint8_t pad[2040];
 	_Atomic uint32_t seal[AFU_BOOK_SEALS]; /* (b) counts sealed directions, by their ends' and flows' ids; seal.h */
 };
 static_assert(sizeof(struct afu_book) == 4096, "one page");

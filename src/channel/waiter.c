@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -22,6 +23,7 @@
 #define SWEEP_MIN 8
 /* So many are asked about for each socket that is closed: more than one, or they would not get fewer. */
 #define TIDY 2
+#define TRIES 4
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
 #endif
@@ -41,6 +43,7 @@ struct page {
 };
 
 const struct afu_waiter_ops *afu_waiter_ops;
+const _Atomic uint32_t *afu_unheard;
 void (*afu_watch_overflow)(struct afu_side *side);
 
 static struct {
@@ -139,6 +142,11 @@ static struct afu_waiter *make(void)
 	return w;
 }
 
+static uint32_t unheard(void)
+{
+	return afu_unheard ? atomic_load(afu_unheard) : 0;
+}
+
 struct afu_waiter *afu_waiter_get(void)
 {
 	struct afu_thread *th = afu_thread();
@@ -159,6 +167,7 @@ struct afu_waiter *afu_waiter_get(void)
 		atomic_store(&w->word->signals, 0);
 		atomic_store(&w->word->generation, gen);
 		afu_waiter_drain(w);
+		w->unheard = unheard(); /* nobody has been given a name yet */
 	}
 	afu_plock_release(&own.lock);
 	afu_thread_leave(th);
@@ -191,13 +200,14 @@ void afu_waiter_drain(const struct afu_waiter *w)
 
 #define NAME_BYTES 4
 
-uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg)
+uint32_t afu_waiter_hear(struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg)
 {
 	unsigned char bytes[BELL_BYTES];
 	long n = afu_sys(SYS_read, w->bell_read, bytes, sizeof bytes);
-	uint32_t heard = 0, value = 0;
-	int rest = 0, all = 0; /* rest: bytes that the name lacks */
+	uint32_t heard = 0, value = 0, missed = unheard(); /* after the read */
+	int rest = 0, all = missed != w->unheard;	   /* rest: bytes that the name lacks */
 
+	w->unheard = missed;
 	/* a name that came when there was no room for it is among all others; peers may have made the pipe
 	 * larger */
 	if (n > BELL_BYTES - NAME_BYTES)
@@ -282,9 +292,33 @@ static int ring_as(int fd, uint32_t event)
 	return ring_with(fd, &byte, 1);
 }
 
+/* Whether its owner sees that it was full, when he reads it. */
+static int is_full(int fd)
+{
+	int unread = 0;
+
+	return afu_sys(SYS_ioctl, fd, FIONREAD, &unread) == 0 && unread > BELL_BYTES - NAME_BYTES;
+}
+
+/* What its owner must not miss.  -EAGAIN: there is no room, and he would not see that. */
+static int ring_surely(int fd, const void *bytes, size_t n)
+{
+	int err = -EAGAIN;
+
+	/* it may have been emptied between the two */
+	for (int i = 0; i < TRIES && err == -EAGAIN; i++) {
+		err = ring_with(fd, bytes, n);
+		if (err == -EAGAIN && is_full(fd))
+			err = 0;
+	}
+	return err;
+}
+
 int afu_bell_ring_all(int fd)
 {
-	return ring_as(fd, AFU_BELL_ALL);
+	char byte = AFU_BELL_ALL;
+
+	return ring_surely(fd, &byte, 1);
 }
 
 int afu_bell_ring_handler(int fd)
@@ -298,7 +332,7 @@ static int ring_name(int fd, uint32_t name)
 		(unsigned char)(0x80 | (name >> 18 & 0x7f)), (unsigned char)(0x40 | (name >> 12 & 0x3f)),
 		(unsigned char)(0x40 | (name >> 6 & 0x3f)), (unsigned char)(0x40 | (name & 0x3f))};
 
-	return ring_with(fd, bytes, sizeof bytes);
+	return ring_surely(fd, bytes, sizeof bytes);
 }
 
 int afu_bell_ring(int fd)
@@ -540,6 +574,12 @@ struct stroke {
 	uint32_t value; /* events, or a name */
 };
 
+/* A sleeper wakes of whatever is in the bell. */
+static int rung(int err)
+{
+	return err == -EAGAIN ? 0 : err;
+}
+
 /* As far as its word asks for it.  1: somebody sleeps, if that was the question; 0; what the pipe says. */
 static int strike(const struct afu_waiter_word *word, int fd, struct stroke stroke)
 {
@@ -550,12 +590,12 @@ static int strike(const struct afu_waiter_word *word, int fd, struct stroke stro
 	if (stroke.kind == ASK)
 		return atomic_load(&word->asleep) != 0;
 	if (atomic_load(&word->asleep))
-		return afu_bell_ring(fd);
+		return rung(afu_bell_ring(fd));
 	events &= atomic_load(&word->signals);
-	return __builtin_expect(events != 0, 0) ? ring_as(fd, events) : 0;
+	return __builtin_expect(events != 0, 0) ? rung(ring_as(fd, events)) : 0;
 }
 
-/* The same if it is still the waiter that is meant.  A full bell has rung. */
+/* The same if it is still the waiter that is meant. */
 static int strike_known(const struct bell *b, uint64_t id, struct stroke stroke)
 {
 	int err;
@@ -563,7 +603,7 @@ static int strike_known(const struct bell *b, uint64_t id, struct stroke stroke)
 	if (atomic_load(&b->word->generation) != (id & 0xffff))
 		return -ESRCH;
 	err = strike(b->word, b->fd, stroke);
-	return err == -EPIPE ? -ESRCH : err < 0 ? 0 : err;
+	return err == -EPIPE ? -ESRCH : err < 0 && err != -EAGAIN ? 0 : err;
 }
 
 static int strike_other(struct afu_thread *th, uint64_t id, struct stroke stroke)
@@ -606,7 +646,7 @@ static int strike_at(uint64_t id, struct stroke stroke)
 		if (!afu_waiter_own(id))
 			return -ESRCH;
 		err = strike(&own.words[index], own.waiters[index].bell_write, stroke);
-		return err < 0 ? 0 : err;
+		return err < 0 && err != -EAGAIN ? 0 : err;
 	}
 	th = afu_thread();
 	afu_thread_enter(th);

@@ -17,7 +17,8 @@
  * Whoever watches very many sockets does not look at those that were quiet for long.  They are
  * cold: their slot holds a name in its tag, and who has something for them writes this name into the bell,
  * whether its owner sleeps or not, and takes it out of the tag.  If the bell was full, or
- * says AFU_BELL_ALL, its owner looks at all that it has.  So peers, who can only add to a bell, can make its
+ * says AFU_BELL_ALL, its owner looks at all that it has.  A bell can also be full of next to nothing, if a peer spliced
+ * it into the pipe: then the broker is asked, and counts in the book what it can't ring for.  So peers, who can only add to a bell, can make its
  * owner look in vain, but can hide nothing that others wrote.  A name is 4 bytes that begin with the only
  * byte above 127, so it is found whatever was written around it.
  *
@@ -75,8 +76,12 @@ struct afu_waiter {
 	uint64_t id; /* process << 32 | index << 16 | generation */
 	struct afu_waiter_word *word;
 	int bell_read, bell_write;
+	uint32_t unheard; /* as it was last seen; under the lock of whoever hears */
 	struct afu_waiter *next_free;
 };
+
+/* In the book; NULL in a process that is its own broker, or has none yet. */
+extern const _Atomic uint32_t *afu_unheard;
 
 /* How a process learns of others' bells and makes its own known. */
 struct afu_waiter_ops {
@@ -105,7 +110,7 @@ void afu_waiter_put(struct afu_waiter *w);
 void afu_waiter_drain(const struct afu_waiter *w);
 /* The same, for each name that was called.  0: it was silent, but for handlers; AFU_BELL_ALL: everything is to be
  * looked at; else 1. */
-uint32_t afu_waiter_hear(const struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg);
+uint32_t afu_waiter_hear(struct afu_waiter *w, void (*name)(void *arg, uint32_t name), void *arg);
 
 /*
  * Makes it a signal's, as fcntl(2) has it for the token: the owner, the signal.  Until it is
@@ -117,7 +122,7 @@ uint32_t afu_bell_take(int bell_read);
 
 /* Writes to a bell; never blocks, never raises SIGPIPE.  -EPIPE: nobody reads it any more. */
 int afu_bell_ring(int bell_write);
-/* AFU_BELL_ALL; AFU_BELL_HANDLER. */
+/* AFU_BELL_ALL.  -EAGAIN: there is no room, and what is there will not be taken for a full bell.  AFU_BELL_HANDLER. */
 int afu_bell_ring_all(int bell_write);
 int afu_bell_ring_handler(int bell_write);
 
@@ -127,7 +132,7 @@ int afu_bell_ring_handler(int bell_write);
  * has to ring.
  */
 int afu_waiter_notify(uint64_t id, uint32_t events);
-/* Writes a name into the bell, whether anybody sleeps or not.  Likewise. */
+/* Writes a name into the bell, whether anybody sleeps or not.  Likewise; -EAGAIN also as above. */
 int afu_waiter_call(uint64_t id, uint32_t name);
 /* 1: somebody sleeps on it; else likewise. */
 int afu_waiter_sleeps(uint64_t id);

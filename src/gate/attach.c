@@ -71,6 +71,7 @@ int afu_gate_attach(struct afu_gate *gate, const struct afu_address *address, in
 		if (!err) {
 			afu_seals = ((const struct afu_book *)book)->seal;
 			afu_alive = &((const struct afu_book *)book)->alive;
+			afu_unheard = &((const struct afu_book *)book)->unheard;
 			if (reply.length == sizeof key) {
 				memcpy(key, reply.data, sizeof key);
 				afu_seal_keyed(key);

@@ -191,6 +191,7 @@ static void forked(struct afu_gate *gate)
 	control.lock = (struct afu_plock){ 0 };
 	/* their mapping did not follow the fork */
 	afu_alive = NULL;
+	afu_unheard = NULL;
 	afu_seals = NULL;
 }
 

@@ -77,7 +77,7 @@ static void note(void *arg, uint32_t name)
 		h->name[h->n++] = name;
 }
 
-static uint32_t hear(const struct afu_waiter *w, struct heard *h)
+static uint32_t hear(struct afu_waiter *w, struct heard *h)
 {
 	h->n = 0;
 	return afu_waiter_hear(w, note, h);
@@ -149,6 +149,49 @@ static void full(void)
 		CHECK(hear(w, &h) == AFU_BELL_ALL || (h.n == 1 && h.name[0] == 3));
 		CHECK_EQ(hear(w, &h), 0);
 	}
+}
+
+static unsigned int asked;
+
+static void ask(struct afu_side *side)
+{
+	(void)side;
+	asked++;
+}
+
+/* One byte that a peer splices into a bell makes it as full as thousands: nothing can be added to it. */
+static void full_of_nothing(void)
+{
+	struct afu_side *side = share(4096);
+	_Atomic uint32_t *missed = share(4096);
+	struct afu_waiter *w;
+	struct heard h;
+	int other[2];
+
+	afu_unheard = missed;
+	afu_watch_overflow = ask;
+	w = set_up();
+	CHECK_EQ(afu_watch(side, w->id, AFU_WATCH_IN, afu_tag(9, 1)), 0);
+	/* of two, so that it's a page of its own, to which nothing is added */
+	NEED(pipe(other) == 0 && write(other[1], "ab", 2) == 2);
+	NEED(splice(other[0], NULL, w->bell_write, NULL, 1, SPLICE_F_NONBLOCK) == 1);
+	afu_wake(side, AFU_IN);
+	/* the name stays, and somebody else is asked */
+	CHECK_EQ(asked, 1);
+	CHECK_EQ(AFU_TAG_NAME(atomic_load(&side->tag[0])), 9);
+	CHECK_EQ(afu_bell_ring_all(w->bell_write), -EAGAIN);
+	/* who can only count */
+	atomic_fetch_add(missed, 1);
+	CHECK_EQ(hear(w, &h), AFU_BELL_ALL);
+	CHECK_EQ(hear(w, &h), 0);
+	afu_wake(side, AFU_IN);
+	CHECK_EQ(asked, 1);
+	CHECK_EQ(hear(w, &h), 1);
+	CHECK_EQ(h.n, 1);
+	afu_watch_overflow = NULL;
+	afu_unheard = NULL;
+	close(other[0]);
+	close(other[1]);
 }
 
 /* A tag is taken back by whoever called it, but not one that was given anew. */
@@ -302,6 +345,7 @@ static const struct tap_case cases[] = {
 	{"names arrive as they were called", names_arrive},
 	{"names are found among anything", names_among_anything},
 	{"a full bell has called everybody", full},
+	{"a bell that is full of one byte", full_of_nothing},
 	{"a tag is taken back once", tags},
 	{"one of the exclusive watchers", exclusive},
 	{"no call is lost between processes", none_is_lost},
