@@ -127,65 +127,102 @@ void afu_moved_adopt(struct afu_sock *s, int fd, int first)
 	afu_domain_sync();
 }
 
+/* A name that was taken for the kernel socket, until it is known that it stays. */
+struct taken {
+	struct sockaddr_un un;
+	char aside[sizeof(struct sockaddr_un) + 32]; /* where the file is meanwhile; empty: none */
+};
+
 /* The kernel's file takes the place of the socket's, with the same owner and mode.  0 or negative errno. */
-static int take_path(int fd, const struct sockaddr_un *un, socklen_t length, const struct stat *st)
+static int take_path(int fd, struct taken *name, socklen_t length, const struct stat *st)
 {
-	char aside[sizeof un->sun_path + 32];
+	const char *path = name->un.sun_path;
 	long err;
 
-	snprintf(aside, sizeof aside, "%.*s.afunix-%ld", (int)sizeof un->sun_path, un->sun_path,
+	snprintf(name->aside, sizeof name->aside, "%.*s.afunix-%ld", (int)sizeof name->un.sun_path, path,
 		 afu_sys(SYS_gettid));
-	err = afu_sys(SYS_renameat2, AT_FDCWD, un->sun_path, AT_FDCWD, aside, RENAME_NOREPLACE);
-	if (err < 0)
-		return (int)err;
-	err = afu_sys(SYS_bind, fd, un, length);
+	err = afu_sys(SYS_renameat2, AT_FDCWD, path, AT_FDCWD, name->aside, RENAME_NOREPLACE);
 	if (err < 0) {
-		afu_sys(SYS_renameat2, AT_FDCWD, aside, AT_FDCWD, un->sun_path, RENAME_NOREPLACE);
+		name->aside[0] = 0;
 		return (int)err;
 	}
-	afu_sys(SYS_fchownat, AT_FDCWD, un->sun_path, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
-	afu_sys(SYS_fchmodat, AT_FDCWD, un->sun_path, st->st_mode & 07777);
-	afu_sys(SYS_unlinkat, AT_FDCWD, aside, 0);
+	err = afu_sys(SYS_bind, fd, &name->un, length);
+	if (err < 0) {
+		afu_sys(SYS_renameat2, AT_FDCWD, name->aside, AT_FDCWD, path, RENAME_NOREPLACE);
+		name->aside[0] = 0;
+		return (int)err;
+	}
+	afu_sys(SYS_fchownat, AT_FDCWD, path, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
+	afu_sys(SYS_fchmodat, AT_FDCWD, path, st->st_mode & 07777);
 	return 0;
 }
 
-/* Gives the kernel socket the name that the broker told.  0 or negative errno. */
-static int take_name(int fd, const struct afu_reply *told)
+/* The file that was there goes, or comes back if nothing has come of it. */
+static void settle(const struct taken *name, int done)
 {
-	struct sockaddr_un un = {0};
+	if (!name->aside[0])
+		return;
+	if (done)
+		afu_sys(SYS_unlinkat, AT_FDCWD, name->aside, 0);
+	else
+		afu_sys(SYS_renameat2, AT_FDCWD, name->aside, AT_FDCWD, name->un.sun_path, 0);
+}
+
+/* Gives the kernel socket the name that the broker told.  0 or negative errno. */
+static int take_name(int fd, const struct afu_reply *told, struct taken *name)
+{
+	struct sockaddr_un *un = &name->un;
 	struct stat st;
 
 	if (!told->length)
 		return 0;
-	if (told->length <= offsetof(struct sockaddr_un, sun_path) || told->length > sizeof un)
+	if (told->length <= offsetof(struct sockaddr_un, sun_path) || told->length > sizeof *un)
 		return -EINVAL;
-	memcpy(&un, told->data, told->length);
-	if (!un.sun_path[0])
-		return (int)afu_sys(SYS_bind, fd, &un, told->length);
+	memcpy(un, told->data, told->length);
+	if (!un->sun_path[0])
+		return (int)afu_sys(SYS_bind, fd, un, told->length);
 	/* the path may lead elsewhere from here, or by now */
-	if (!memchr(un.sun_path, 0, sizeof un.sun_path) ||
-	    afu_sys(SYS_newfstatat, AT_FDCWD, un.sun_path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	if (!memchr(un->sun_path, 0, sizeof un->sun_path) ||
+	    afu_sys(SYS_newfstatat, AT_FDCWD, un->sun_path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    st.st_ino != told->arg[2] ||
 	    ((uint64_t)major(st.st_dev) << 32 | minor(st.st_dev)) != told->socket)
 		return -ENOENT;
-	return take_path(fd, &un, told->length, &st);
+	return take_path(fd, name, told->length, &st);
+}
+
+/* Asks until nobody is in the middle of anything.  0 or negative errno. */
+static int ask_to_move(const struct afu_sock *s, int fd, int64_t deadline, struct afu_reply *reply)
+{
+	struct timespec pause = {0, PAUSE_NS};
+
+	for (;;) {
+		struct afu_request req = {.op = AFU_OP_MOVE};
+		int err = afu_domain_ask(&req, s->id, &fd, fd >= 0, reply);
+
+		if (err || reply->arg[0] != AFU_MOVE_LATER || afu_clock_ns() >= deadline)
+			return err;
+		afu_sys(SYS_ppoll, NULL, 0, &pause, NULL, 0);
+	}
 }
 
 /*
  * A listener: a kernel socket with its options and name takes its place.  The exposed one is such a socket
- * already.  The result as of the request without it.
+ * already.  Somebody may have connected since the broker was asked: he is accepted first, too.  The result as
+ * of the request without it.
  */
-static int leave_listener(struct afu_sock *s, const struct afu_reply *told, struct afu_reply *reply)
+static int leave_listener(struct afu_sock *s, const struct afu_reply *told, int64_t deadline,
+			  struct afu_reply *reply)
 {
-	struct afu_request req = {.op = AFU_OP_MOVE};
 	int exposed = atomic_load(&s->outside) != 0, fd = kernel_socket(s), err = fd < 0 ? fd : 0;
+	struct taken name = {0};
 
 	if (!err && !exposed)
-		err = take_name(fd, told);
+		err = take_name(fd, told, &name);
 	if (!err && !exposed)
 		err = (int)afu_sys(SYS_listen, fd, told->arg[1] > INT_MAX ? INT_MAX : (int)told->arg[1]);
 	if (!err)
-		err = afu_domain_ask(&req, s->id, &fd, 1, reply);
+		err = ask_to_move(s, fd, deadline, reply);
+	settle(&name, !err && reply->arg[0] == AFU_MOVE_DONE);
 	if (fd >= 0)
 		afu_sys_close(fd);
 	return err;
@@ -211,10 +248,8 @@ void afu_moved_rest(struct afu_sock *s)
 
 void afu_moved_leave(int fd)
 {
-	struct afu_request req = {.op = AFU_OP_MOVE};
 	struct afu_thread *th = afu_thread();
 	int64_t deadline = afu_clock_deadline(PATIENCE_NS);
-	struct timespec pause = {0, PAUSE_NS};
 	struct afu_reply reply;
 	struct afu_sock *s;
 	int err;
@@ -224,16 +259,11 @@ void afu_moved_leave(int fd)
 		return;
 	afu_view_get(s);
 	afu_view_leave(th);
-	for (;;) {
-		err = afu_domain_ask(&req, s->id, NULL, 0, &reply);
-		if (err || reply.arg[0] != AFU_MOVE_LATER || afu_clock_ns() >= deadline)
-			break;
-		afu_sys(SYS_ppoll, NULL, 0, &pause, NULL, 0);
-	}
+	err = ask_to_move(s, -1, deadline, &reply);
 	if (!err && reply.arg[0] == AFU_MOVE_LISTENER) {
 		struct afu_reply told = reply;
 
-		err = leave_listener(s, &told, &reply);
+		err = leave_listener(s, &told, deadline, &reply);
 	}
 	if (!err && reply.arg[0] == AFU_MOVE_DONE)
 		afu_view_renew(s);
