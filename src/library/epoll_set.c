@@ -359,6 +359,7 @@ static uint32_t look(struct afu_thread *th, struct afu_epoll_set *set, struct af
 
 	guard(th, e->sock);
 	now = report(set, e, take, stale);
+	e->stale = *stale != NULL;
 	if (*stale)
 		e->watched = 0;
 	if (take != AFU_EPOLL_TAKE || *stale)
@@ -367,79 +368,87 @@ static uint32_t look(struct afu_thread *th, struct afu_epoll_set *set, struct af
 		e->quiet = 0;
 	} else if (e->quiet++, quiet_enough(set, e) && !afu_sock_stale(e->sock) && cool(set, e)) {
 		now = report(set, e, take, stale);
+		e->stale = *stale != NULL;
 		if (now || *stale)
 			afu_epoll_set_heat(set, e);
 	}
 	return now;
 }
 
+/* What one call of afu_epoll_set_collect() wants and has. */
+struct collecting {
+	struct epoll_event *out;
+	int max, found, take;
+	int again;		/* only those that were stale */
+	struct afu_sock *stale; /* the first whose view must be renewed before it can be looked at */
+};
+
 /* newest: of those that were heated last; 0: of all. */
-static int go_round(struct afu_thread *th, struct afu_epoll_set *set, uint32_t newest,
-		    struct epoll_event *out, int max, int take, struct afu_sock **stale)
+static void go_round(struct afu_thread *th, struct afu_epoll_set *set, uint32_t newest, struct collecting *c)
 {
 	struct afu_epoll_entry *e = set->hot, *next;
 	uint32_t left = set->n_hot;
-	int found = 0;
 
 	if (newest && newest < left) {
 		for (left = newest; newest; newest--)
 			e = e->prev;
 	}
-	for (; left && found < max; left--, e = next) {
+	for (; left && c->found < c->max; left--, e = next) {
+		struct afu_sock *stale = NULL;
 		uint32_t now;
 
 		next = e->next; /* it may go cold */
-		now = look(th, set, e, take, stale);
-		if (*stale)
-			break;
-		if (!now)
+		if (c->again && !e->stale)
 			continue;
-		if (take) {
-			out[found].events = now;
-			out[found].data.u64 = e->data;
-		}
-		found++;
+		now = look(th, set, e, c->take, &stale);
+		if (!c->stale)
+			c->stale = stale;
+		if (!now || stale)
+			continue;
+		if (c->take)
+			c->out[c->found] = (struct epoll_event){.events = now, .data.u64 = e->data};
+		c->found++;
 	}
-	if (take && found == max)
+	if (c->take && c->found == c->max)
 		set->hot = e;
-	return found;
 }
 
 int afu_epoll_set_collect(struct afu_thread *th, struct afu_epoll_set *set, struct epoll_event *out, int max,
 			  int take, int listen)
 {
-	struct afu_sock *stale;
+	struct collecting c = {.out = out, .max = max, .take = take};
 	uint32_t heard;
-	int found;
 
 	do {
-		found = 0;
-		stale = NULL;
+		/* what was reported is not looked at twice */
+		c.again = c.found > 0;
+		c.stale = NULL;
 		afu_thread_enter(th);
 		afu_plock_acquire(&set->lock);
 		if (set->hot)
-			found = go_round(th, set, 0, out, max, take, &stale);
+			go_round(th, set, 0, &c);
 		/* under the same lock: nobody is reported twice.  Also if there is no room for more: those
 		 * that are called have their turn in the next looks */
-		heard = !stale && (listen & (found ? AFU_EPOLL_HEAR_ALSO : AFU_EPOLL_HEAR_ELSE))
+		heard = !c.stale && (listen & (c.found ? AFU_EPOLL_HEAR_ALSO : AFU_EPOLL_HEAR_ELSE))
 				? hear_locked(set).heated
 				: 0;
-		if (heard && found < max)
-			found += go_round(th, set, heard, out + found, max - found, take, &stale);
-		if (stale)
-			afu_view_get(stale);
+		c.again = 0;
+		if (heard && c.found < max)
+			go_round(th, set, heard, &c);
+		if (c.stale)
+			afu_view_get(c.stale);
 		atomic_store_explicit(&th->hazard, NULL, memory_order_release);
 		afu_plock_release(&set->lock);
 		afu_thread_leave(th);
-		if (__builtin_expect(stale != NULL, 0)) {
-			int err = afu_view_renew(stale);
+		if (__builtin_expect(c.stale != NULL, 0)) {
+			int err = afu_view_renew(c.stale);
 
-			afu_view_put(stale);
+			afu_view_put(c.stale);
 			if (err && err != AFU_ELSEWHERE)
 				break;
 		}
-	} while (stale && !found);
-	return found;
+	} while (c.stale && c.found < max);
+	return c.found;
 }
 
 int afu_epoll_set_edge(struct afu_thread *th, struct afu_epoll_set *set, int take)

@@ -36,6 +36,7 @@ struct afu_epoll_entry {
 	struct afu_edges passed; /* what an instance around this one saw last */
 	uint8_t spent;		 /* a one-shot that has reported */
 	uint8_t cold;
+	uint8_t stale;			     /* the last look found that its view must be renewed */
 	uint8_t watched;		     /* the waiter stands in its slot, and nothing takes it away */
 	uint8_t shared;			     /* the socket is, or was, registered under another number too */
 	uint32_t quiet;			     /* looks in a row that found nothing */

@@ -286,6 +286,34 @@ CASE(epoll_rotates_what_does_not_fit, 0)
 	OK(close(ep));
 }
 
+/* What is reported is all that is ready, also right after some of the sockets got names. */
+CASE(epoll_tells_all_at_once, 0)
+{
+	enum { N = 4 };
+	int sv[N][2], ep = new_epoll();
+	struct epoll_event ev[N];
+
+	for (int i = 0; i < N; i++) {
+		unix_pair(i & 1 ? SOCK_STREAM : SOCK_SEQPACKET, sv[i]);
+		add(ep, sv[i][0], EPOLLIN, (uint64_t)i);
+		put(sv[i][1], "x");
+	}
+	for (int i = 1; i < N; i++) {
+		char path[] = {(char)('a' + i), '\0'};
+		struct name name = path_name(path);
+
+		OK(bind(sv[i][0], NAME(&name)));
+		if (i > 1) /* two at once, the first time */
+			EQ(epoll_wait(ep, ev, N, 0), N);
+		OK(unlink(path));
+	}
+	for (int i = 0; i < N; i++) {
+		OK(close(sv[i][0]));
+		OK(close(sv[i][1]));
+	}
+	OK(close(ep));
+}
+
 CASE(epoll_sockets_with_kernel_descriptors, 0)
 {
 	struct epoll_event ev[8];
@@ -466,7 +494,8 @@ CASE_ON_ENDS(epoll_exclusive_refusals, 0)
 {
 	int ep = new_epoll();
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
-	static const uint32_t bad[] = {EPOLLONESHOT, EPOLLPRI, EPOLLRDHUP, EPOLLRDNORM, EPOLLWRNORM, EPOLLMSG};
+	static const uint32_t bad[] = {EPOLLONESHOT, EPOLLPRI,	  EPOLLRDHUP,
+				       EPOLLRDNORM,  EPOLLWRNORM, EPOLLMSG};
 
 	/* Whether it is there is asked later. */
 	FAILS(epoll_ctl(ep, EPOLL_CTL_MOD, sv[0], &ev), EINVAL);
