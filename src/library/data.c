@@ -266,7 +266,7 @@ static ssize_t do_recvmsg(int fd, struct msghdr *user, int flags)
 
 static ssize_t kernel_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	afu_moved_message(msg);
+	afu_moved_message(fd, msg);
 	return afu_sys(SYS_sendmsg, fd, msg, flags);
 }
 
@@ -308,7 +308,7 @@ static long do_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 static long kernel_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	for (unsigned int i = 0; i < n && i < VECTOR_MAX; i++)
-		afu_moved_message(&msgs[i].msg_hdr);
+		afu_moved_message(fd, &msgs[i].msg_hdr);
 	return afu_sys(SYS_sendmmsg, fd, msgs, n, flags);
 }
 

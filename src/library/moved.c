@@ -270,20 +270,29 @@ void afu_moved_leave(int fd)
 	afu_view_put(s);
 }
 
+/* Whether descriptors travel through it at all. */
+static int is_local(int fd)
+{
+	int domain;
+	socklen_t len = sizeof domain;
+
+	return afu_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 /* The descriptors of one control message. */
-static void leave_all(const char *at, size_t bytes)
+static void leave_all(int carrier, const char *at, size_t bytes)
 {
 	for (size_t i = 0; i + sizeof(int) <= bytes; i += sizeof(int)) {
 		int fd;
 
 		if (afu_copy(&fd, at + i, sizeof fd))
 			return;
-		if (afu_fd_ours(fd))
+		if (afu_fd_ours(fd) && is_local(carrier))
 			afu_moved_leave(fd);
 	}
 }
 
-void afu_moved_message(const struct msghdr *user)
+void afu_moved_message(int fd, const struct msghdr *user)
 {
 	struct msghdr msg;
 	struct cmsghdr c;
@@ -299,7 +308,7 @@ void afu_moved_message(const struct msghdr *user)
 		    c.cmsg_len > msg.msg_controllen - at)
 			return;
 		if (c.cmsg_level == SOL_SOCKET && c.cmsg_type == SCM_RIGHTS)
-			leave_all(here + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0));
+			leave_all(fd, here + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0));
 		at += CMSG_ALIGN(c.cmsg_len);
 	}
 }

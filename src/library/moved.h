@@ -21,8 +21,8 @@ int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t
 void afu_moved_adopt(struct afu_sock *s, int fd, int first);
 
 /*
- * The same for numbers that came into the table while another thread took them all: duplicates of the token, or
- * of the kernel socket.
+ * The same for numbers that came into the table while another thread took them all: duplicates of the token,
+ * or of the kernel socket.
  */
 void afu_moved_rest(struct afu_sock *s);
 
@@ -32,7 +32,7 @@ void afu_moved_rest(struct afu_sock *s);
  */
 void afu_moved_leave(int fd);
 
-/* The same for the sockets in a message that is about to be sent through a kernel socket. */
-void afu_moved_message(const struct msghdr *msg);
+/* The same for the sockets in a message that is about to be sent through fd, which is not ours. */
+void afu_moved_message(int fd, const struct msghdr *msg);
 
 #endif

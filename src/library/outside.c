@@ -47,7 +47,7 @@ ssize_t afu_outside_send(const struct afu_sock *s, const struct afu_transfer *t,
 	if (atomic_load(&s->ep->status_flags) & O_NONBLOCK)
 		flags |= MSG_DONTWAIT;
 	/* what send() ignores, sendmsg() would refuse */
-	afu_moved_message(&msg);
+	afu_moved_message(fd, &msg);
 	do
 		n = afu_sys(SYS_sendmsg, fd, &msg, (unsigned int)flags & ~0x80000000u);
 	while (n == -EPIPE && afu_expose_settles(&ticks));

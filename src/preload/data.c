@@ -71,7 +71,7 @@ AFU_INTERPOSE(ssize_t, sendmsg, int fd, const struct msghdr *msg, int flags)
 	if (afu_fd_ours(fd))
 		return AFU_OURS(sendmsg, fd, msg, flags);
 	if (afu_preload_active())
-		afu_moved_message(msg);
+		afu_moved_message(fd, msg);
 	return AFU_THEIRS(sendmsg, fd, msg, flags);
 }
 
@@ -80,7 +80,7 @@ AFU_INTERPOSE(int, sendmmsg, int fd, struct mmsghdr *msgs, unsigned int n, int f
 	if (afu_fd_ours(fd))
 		return AFU_OURS(sendmmsg, fd, msgs, n, flags);
 	for (unsigned int i = 0; afu_preload_active() && i < n && i < MESSAGES_MAX; i++)
-		afu_moved_message(&msgs[i].msg_hdr);
+		afu_moved_message(fd, &msgs[i].msg_hdr);
 	return AFU_THEIRS(sendmmsg, fd, msgs, n, flags);
 }
 AFU_INTERPOSE_ALIAS(__sendmmsg, sendmmsg);

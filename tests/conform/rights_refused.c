@@ -4,6 +4,8 @@
 #include "ancillary.h"
 
 #include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 CASE_ON_TYPES(rights_of_an_io_uring, 0)
@@ -154,4 +156,29 @@ CASE(rights_to_an_unwilling_receiver_that_is_full, 0)
 	FAILS(send_datagram(fd, &a, fd, false), EAGAIN);
 	OK(close(fd));
 	OK(close(d));
+}
+
+CASE_ON_TYPES(rights_through_what_carries_none, 0)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int p[2], internet = OK(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	struct stat before, after;
+
+	(void)type;
+	OK(pipe2(p, O_CLOEXEC));
+	OK(bind(internet, (struct sockaddr *)&in, sizeof in));
+	OK(getsockname(internet, (struct sockaddr *)&in, &(socklen_t){sizeof in}));
+	OK(connect(internet, (struct sockaddr *)&in, sizeof in));
+	OK(fstat(sv[1], &before));
+	FAILS(send_right(-1, "a", sv[1]), EBADF);
+	FAILS(send_right(p[1], "a", sv[1]), ENOTSOCK);
+	EQ(send_right(internet, "a", sv[1]), 1);
+	/* It is the same socket as before. */
+	OK(fstat(sv[1], &after));
+	EQ(after.st_ino, before.st_ino);
+	put(sv[0], "b");
+	GETS(sv[1], "b");
+	OK(close(internet));
+	OK(close(p[0]));
+	OK(close(p[1]));
 }
