@@ -60,7 +60,8 @@ class Sides:
     def __init__(self, args, directory):
         self.run = os.path.abspath(args.run)
         kernel = [self.run]
-        afunix = kernel if args.kernel_twice else [os.path.abspath(args.afunix), 'run', '--', self.run]
+        expose = ['--expose', '--expose=@*'] if args.expose else []
+        afunix = kernel if args.kernel_twice else [os.path.abspath(args.afunix), 'run', *expose, '--', self.run]
         self.commands = (kernel, afunix)
         self.directory = directory
         self.env = {k: v for k, v in os.environ.items() if k not in ('AFUNIX_DOMAIN', 'LD_PRELOAD')}
@@ -422,6 +423,7 @@ def arguments():
     parser.add_argument('--save', help='append new minimal sequences to that file')
     parser.add_argument('--show', action='store_true', help='with --file: print both outputs, make nothing shorter')
     parser.add_argument('--kernel-twice', action='store_true')
+    parser.add_argument('--expose', action='store_true', help='with the names of the sequences exposed')
     parser.add_argument('--tap', action='store_true')
     args = parser.parse_args()
     if not args.afunix and not args.kernel_twice:
