@@ -861,6 +861,50 @@ static long do_kill(const long *a)
 	return child_exit(a[0], true);
 }
 
+static long do_static(const long *a)
+{
+	return static_run(a[0] & 1);
+}
+
+/* The numbers from that of the socket on; those that the sequence doesn't know are none of its business. */
+static long do_close_range(const long *a)
+{
+	int first = fd(a[0]), last = first + (int)a[1], r;
+
+	if (first < 0 || a[1] < 0 || a[1] > 8) {
+		note(" refused");
+		return 0;
+	}
+	r = close_range((unsigned int)first, (unsigned int)last, a[2] ? CLOSE_RANGE_CLOEXEC : 0);
+	for (int i = 0; i < SLOTS && r == 0 && !a[2]; i++)
+		if (fd_of[i] >= first && fd_of[i] <= last)
+			fd_of[i] = -1;
+	return r;
+}
+
+/* For good, so only in a child. */
+static long do_setuid(const long *a)
+{
+	static const uid_t ids[] = {65534, 1000, 1};
+	uid_t id = ids[(unsigned long)a[0] % 3];
+
+	if (getpid() == shared->pid[0]) {
+		note(" refused");
+		return 0;
+	}
+	return a[1] & 1 ? setresgid(id, id, id) : setresuid(id, id, id);
+}
+
+/* A program that is executed then is not preloaded: to the kernel it gains rights. */
+static long do_seteuid(const long *a)
+{
+	if (getpid() == shared->pid[0]) {
+		note(" refused");
+		return 0;
+	}
+	return seteuid((uid_t)a[0]);
+}
+
 const struct call calls[] = {
 	{"socket", "fdtkN", 10, do_socket, RETURNS_FD},
 	{"socketpair", "ffdtkN", 6, do_socketpair, 0},
@@ -882,6 +926,7 @@ const struct call calls[] = {
 	{"recvmmsg", "Fczr", 3, do_recvmmsg, MAY_BLOCK},
 	{"shutdown", "Fh", 9, do_shutdown, 0},
 	{"close", "F", 10, do_close, 0},
+	{"close_range", "GNN", 2, do_close_range, 0},
 	{"dup", "fG", 3, do_dup, RETURNS_FD},
 	{"dup2", "GG", 2, do_dup2, RETURNS_FD},
 	{"fstat", "G", 1, do_fstat, 0},
@@ -913,6 +958,9 @@ const struct call calls[] = {
 	{"exit", "K", 10, do_exit, 0},
 	{"exec", "", 10, do_exec, 0},
 	{"kill", "K", 10, do_kill, 0},
+	{"static", "N", 3, do_static, 0},
+	{"setuid", "NN", 10, do_setuid, 0},
+	{"seteuid", "N", 5, do_seteuid, 0},
 	{NULL, NULL, 0, NULL, 0},
 };
 

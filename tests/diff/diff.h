@@ -187,6 +187,8 @@ void op_result_note(const struct op *op, long r, int error);
 long child_fork(long child);
 long child_exit(long child, bool killed);
 long child_exec(void);
+/* Executes a program that no preload reaches and that inherits what is not closed on exec. */
+long static_run(bool spawned);
 
 /* thread.c: one operation at a time that may block while others run. */
 void thread_start(const struct op *op);

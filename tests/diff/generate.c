@@ -258,6 +258,9 @@ static long pick_epoll(struct generator *g)
 
 	if (chance(g, 3))
 		return pick_bits(g, words_epoll, EPOLLIN | EPOLLEXCLUSIVE);
+	if (chance(g, 6))
+		return EPOLLEXCLUSIVE | EPOLLIN | (chance(g, 50) ? EPOLLOUT : 0) |
+		       (chance(g, 40) ? (long)(unsigned int)EPOLLET : 0);
 	return PICK(g, usual) | PICK(g, modes);
 }
 
@@ -411,6 +414,15 @@ static void fix_member(struct generator *g, struct op *op)
 	}
 }
 
+/* One instance inside the other, e0 in e1. */
+static void fix_nested(struct generator *g, struct op *op)
+{
+	if (g->model.state[SOCKETS] == CLOSED || g->model.state[SOCKETS + 1] == CLOSED || !chance(g, 25))
+		return;
+	op->arg[0] = SOCKETS + 1;
+	op->arg[2] = SOCKETS;
+}
+
 /* Arguments that depend on one another. */
 static void fix(struct generator *g, struct op *op)
 {
@@ -429,6 +441,17 @@ static void fix(struct generator *g, struct op *op)
 		op->arg[1] = below(g, 3);
 	} else if (!strcmp(name, "epoll_ctl")) {
 		fix_member(g, op);
+		fix_nested(g, op);
+	} else if (!strcmp(name, "close_range")) {
+		op->arg[1] = chance(g, 70) ? 0 : below(g, 4);
+		op->arg[2] = chance(g, 20);
+	} else if (!strcmp(name, "static")) {
+		op->arg[0] = below(g, 2);
+	} else if (!strcmp(name, "setuid")) {
+		op->arg[0] = below(g, 3);
+		op->arg[1] = chance(g, 30);
+	} else if (!strcmp(name, "seteuid")) {
+		op->arg[0] = chance(g, 60) ? 1000 : 0;
 	} else if (!strcmp(name, "epoll_wait")) {
 		op->arg[1] = chance(g, 98) ? 16 : below(g, 2) - 1;
 	} else if (!strcmp(name, "recvmsg")) {
@@ -507,6 +530,12 @@ static void learn_transfer(struct model *m, const struct op *op)
 		m->data[m->peer[slot]]++;
 }
 
+static void learn_close(struct model *m, long slot)
+{
+	m->state[slot] = CLOSED;
+	m->name[slot] = -1;
+}
+
 static void learn_epoll(struct model *m, const long *a)
 {
 	m->member[a[0] - SOCKETS][a[2]] = a[1] != EPOLL_CTL_DEL;
@@ -538,8 +567,11 @@ static void learn(struct model *m, const struct op *op)
 	} else if (!strcmp(name, "accept") && m->state[a[1]] == LISTENING) {
 		learn_accept(m, a);
 	} else if (!strcmp(name, "close")) {
-		m->state[a[0]] = CLOSED;
-		m->name[a[0]] = -1;
+		learn_close(m, a[0]);
+	} else if (!strcmp(name, "close_range") && !a[2]) {
+		/* numbers are given in the order of slots, mostly */
+		for (long i = a[0]; i <= a[0] + a[1] && i < SOCKETS; i++)
+			learn_close(m, i);
 	} else if (!strncmp(name, "dup", 3)) {
 		m->state[a[0]] = m->state[a[1]];
 		m->type[a[0]] = m->type[a[1]];
@@ -646,6 +678,8 @@ static void overture(struct generator *g)
 		say(g, "watch");
 	if (chance(g, 45))
 		say(g, "epoll_create e0");
+	if (g->model.state[SOCKETS] != CLOSED && chance(g, 25))
+		say(g, "epoll_create e1");
 	if (fate < 35) {
 		say(g, "socketpair s0 s1 unix %s %s 0", t, flags);
 		return;
@@ -682,12 +716,17 @@ static const struct call *pick_call(struct generator *g)
 			return c;
 }
 
+static bool child_only(const struct call *call)
+{
+	return !strcmp(call->name, "exec") || strstr(call->name, "uid");
+}
+
 static int pick_process(struct generator *g, const struct call *call)
 {
 	if (!strcmp(call->name, "fork") || !strcmp(call->name, "exit") || !strcmp(call->name, "kill"))
 		return 0;
 	for (int i = 1; i < PROCESSES; i++)
-		if (g->model.child[i] && chance(g, !strcmp(call->name, "exec") ? 90 : 40))
+		if (g->model.child[i] && chance(g, child_only(call) ? 90 : 40))
 			return i;
 	return 0;
 }
@@ -723,6 +762,8 @@ static bool worthwhile(struct generator *g, const struct op *op)
 		dull = dull || m->type[op->arg[op->call->kinds[0] == 'f']] == SOCK_DGRAM;
 	if (!any_socket(m))
 		dull = dull || (strncmp(name, "socket", 6) != 0 && strcmp(name, "epoll_create") != 0);
+	if (strstr(name, "uid"))
+		dull = !op->process;
 	return !dull || chance(g, 3);
 }
 

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,40 @@ long child_exit(long child, bool killed)
 	close(answer_fd[child]);
 	command_fd[child] = answer_fd[child] = -1;
 	while (waitpid(shared->pid[child], &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+long static_run(bool spawned)
+{
+	static const char program[] = "diff-static";
+	char path[256], *argv[] = {path, NULL};
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(program));
+	int status = 0, err;
+	pid_t pid;
+	char *name;
+
+	if (n < 0)
+		return -1;
+	path[n] = '\0';
+	name = strrchr(path, '/') + 1;
+	memcpy(name, program, sizeof(program));
+	if (access(path, X_OK) < 0) {
+		note(" none here");
+		return 0;
+	}
+	if (spawned) {
+		err = posix_spawn(&pid, path, NULL, NULL, argv, environ);
+		if (err)
+			return -err;
+	} else {
+		pid = fork();
+		if (pid == 0) {
+			execv(path, argv);
+			_exit(127);
+		}
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return status;
 }
