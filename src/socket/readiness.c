@@ -14,6 +14,8 @@
 /* How often an option may be changed meanwhile. */
 #define TELLINGS 8
 #define READABLE (POLLIN | POLLRDNORM)
+/* What the kernel wakes for when something comes, whatever it is. */
+#define ARRIVALS (READABLE | POLLPRI | POLLRDBAND)
 #define WRITABLE (POLLOUT | POLLWRNORM | POLLWRBAND)
 
 static uint32_t shut_events(uint32_t flags)
@@ -172,8 +174,8 @@ int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t eve
 			now.out = seen->out;
 	}
 	edge = seen->fresh || now.all != seen->all ||
-	       ((events & (POLLIN | POLLRDNORM)) && now.in != seen->in) ||
-	       ((events & (POLLOUT | POLLWRNORM)) && now.out != seen->out);
+	       ((events & ARRIVALS) && now.in != seen->in) ||
+	       ((events & WRITABLE) && now.out != seen->out);
 	if (edge && take)
 		*seen = now;
 	return edge;
@@ -182,7 +184,7 @@ int afu_sock_edge(const struct afu_sock *s, struct afu_edges *seen, uint32_t eve
 static int watch_datagrams(struct afu_sock *s, uint64_t waiter, uint32_t events, uint64_t tag)
 {
 	const struct afu_flows *f = afu_sock_flows(s);
-	int out = (events & (POLLOUT | POLLWRNORM)) && (!afu_sock_roomy(s) || peer_full(s)), err = 0;
+	int out = (events & WRITABLE) && (!afu_sock_roomy(s) || peer_full(s)), err = 0;
 
 	if (s->own)
 		err |= afu_watch(s->own, waiter, AFU_WATCH_IN, tag);
@@ -208,7 +210,7 @@ int afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events, uint64_
 		return watch_datagrams(s, waiter, events, tag);
 	if (s->state != AFU_CONNECTED && s->state != AFU_LISTENING)
 		return 0;
-	if (s->state == AFU_CONNECTED && (events & (POLLOUT | POLLWRNORM))) {
+	if (s->state == AFU_CONNECTED && (events & WRITABLE)) {
 		int roomy = afu_sock_roomy(s);
 
 		if (!roomy)
@@ -225,7 +227,7 @@ int afu_sock_watch(struct afu_sock *s, uint64_t waiter, uint32_t events, uint64_
 int afu_sock_watchable(const struct afu_sock *s, uint32_t events)
 {
 	if (s->type == SOCK_DGRAM)
-		return s->own && !(events & (POLLOUT | POLLWRNORM));
+		return s->own && !(events & WRITABLE);
 	return s->state == AFU_CONNECTED || s->state == AFU_LISTENING;
 }
 

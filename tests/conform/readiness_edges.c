@@ -62,6 +62,24 @@ CASE_ON_ENDS(edge_for_every_send, 0)
 	OK(close(ep));
 }
 
+CASE_ON_ENDS(edge_for_urgent_data_alone, 0)
+{
+	int ep = edge_on(sv[0], EPOLLPRI);
+
+	put(sv[1], "a");
+	EQ(edge(ep), 0);
+	EQ(send(sv[1], "b", 1, MSG_OOB), 1);
+	EQ(edge(ep), EPOLLPRI);
+	EQ(edge(ep), 0);
+	/* Whatever comes while it waits. */
+	put(sv[1], "c");
+	EQ(edge(ep), EPOLLPRI);
+	EQ(send(sv[1], "d", 1, MSG_OOB), 1);
+	EQ(edge(ep), EPOLLPRI);
+	EQ(edge(ep), 0);
+	OK(close(ep));
+}
+
 CASE_ON_ENDS(edge_not_for_own_reads, 0)
 {
 	char buf[4];

@@ -36,6 +36,23 @@ CASE_ON_ENDS(poll_woken_by_room, 0)
 	EQ(p.revents, POLLOUT);
 }
 
+CASE_ON_ENDS(poll_woken_by_room_by_any_of_its_names, 0)
+{
+	static const short names[] = {POLLWRNORM, POLLWRBAND};
+
+	for (int i = 0; i < 2; i++) {
+		struct pollfd p = {.fd = sv[0], .events = names[i]};
+		struct actor t;
+
+		fill(sv[0], 1000);
+		start_poll(&t, &p, 1, -1);
+		BLOCKED(&t);
+		drain(sv[1]);
+		RETURNS(&t, 1);
+		EQ(p.revents, names[i]);
+	}
+}
+
 CASE_ON_ENDS(poll_woken_by_close, 0)
 {
 	/* Nobody needs to ask for HUP. */
