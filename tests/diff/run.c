@@ -217,7 +217,8 @@ long static_run(bool spawned)
 		note(" none here");
 		return 0;
 	}
-	if (spawned) {
+	/* it blocks signals in this thread: SIGCHLD, which nobody wants, would wake the other */
+	if (spawned && !shared->thread) {
 		err = posix_spawn(&pid, path, NULL, NULL, argv, environ);
 		if (err)
 			return -err;
