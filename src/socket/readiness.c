@@ -134,8 +134,6 @@ uint32_t afu_sock_events(const struct afu_sock *s)
 static void datagram_counts(const struct afu_sock *s, const struct afu_edges *seen, struct afu_edges *now)
 {
 	const struct afu_flows *f = afu_sock_flows(s);
-	int writable = afu_sock_roomy(s) && !peer_full(s);
-
 	now->all += s->own ? atomic_load_explicit(&s->own->kicks, memory_order_acquire) : 0;
 	now->in = (f ? f->past_in : 0) +
 		  (s->ch ? atomic_load_explicit(&s->ch->arrived, memory_order_acquire) : 0);
@@ -146,7 +144,8 @@ static void datagram_counts(const struct afu_sock *s, const struct afu_edges *se
 		now->out += atomic_load_explicit(&f->out[i]->out.ring.head->released, memory_order_acquire) +
 			    atomic_load_explicit(&f->out[i]->out.own->rooms, memory_order_acquire);
 	}
-	if (!writable)
+	/* a full receiver hides POLLOUT, not that something else is told of anew */
+	if (!afu_sock_roomy(s))
 		now->out = seen->out;
 }
 

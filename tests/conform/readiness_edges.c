@@ -335,3 +335,27 @@ CASE(edge_a_new_socket_whose_buffer_is_set, 0)
 		OK(close(s));
 	}
 }
+
+CASE(edge_of_a_sender_whose_receiver_is_full, 0)
+{
+	struct name a = abstract_name("a");
+	int d = bound_to(SOCK_DGRAM, &a), s = unix_socket(SOCK_DGRAM);
+
+	OK(connect(s, NAME(&a)));
+	OK(shutdown(s, SHUT_RD));
+	int ep = edge_on(s, EPOLLOUT | EPOLLRDHUP);
+	EQ(edge(ep), EPOLLOUT | EPOLLRDHUP);
+	while (send(s, "x", 1, MSG_DONTWAIT) == 1)
+		;
+	/* What did not fit has given back its part of the buffer. */
+	EQ(edge(ep), EPOLLRDHUP);
+	EQ(edge(ep), 0);
+	FAILS(send(s, "x", 1, MSG_DONTWAIT), EAGAIN);
+	EQ(edge(ep), EPOLLRDHUP);
+	GETS(d, "x");
+	EQ(edge(ep), EPOLLOUT | EPOLLRDHUP);
+	EQ(edge(ep), 0);
+	OK(close(ep));
+	OK(close(s));
+	OK(close(d));
+}
