@@ -863,6 +863,7 @@ static long do_kill(const long *a)
 
 static long do_static(const long *a)
 {
+	shared->apart = true;
 	return static_run(a[0] & 1);
 }
 

@@ -141,6 +141,8 @@ struct shared {
 	int autobinds;
 	char autobind[32][8];
 	bool watch, blocking, thread;
+	/* Some sockets may have become another implementation's, which one poll() looks at less often. */
+	bool apart;
 	/* An accept() that sleeps may or may not hold the number it will return. */
 	bool vague;
 	unsigned int fills;

@@ -306,11 +306,11 @@ static void readiness_of(const struct pollfd *p, long slot)
 	}
 }
 
-/* The sockets in one call, whatever else there is each by itself. */
+/* The sockets in one call, whatever else there is each by itself; also the sockets once some have moved. */
 void readiness_note(void)
 {
 	struct pollfd p[SLOTS];
-	int slot[SLOTS], n = 0, r;
+	int slot[SLOTS], n = 0, r = 0;
 
 	for (int pass = 0; pass < 2; pass++) {
 		for (int i = 0; i < SLOTS; i++) {
@@ -322,11 +322,12 @@ void readiness_note(void)
 						  POLLRDBAND | POLLWRNORM | POLLWRBAND),
 			};
 			slot[n++] = i;
-			if (pass)
-				poll(&p[n - 1], 1, 0);
+			if (pass || shared->apart)
+				r += poll(&p[n - 1], 1, 0) > 0;
 		}
 		if (pass == 0) {
-			r = poll(p, (nfds_t)n, 0);
+			if (!shared->apart)
+				r = poll(p, (nfds_t)n, 0);
 			note(" {%d", r);
 		}
 	}
@@ -403,7 +404,7 @@ void sequence_begin(uint64_t number)
 	shared->number = number;
 	state_resume();
 	shared->autobinds = 0;
-	shared->watch = shared->blocking = shared->thread = shared->vague = false;
+	shared->watch = shared->apart = shared->blocking = shared->thread = shared->vague = false;
 	shared->fills = 0;
 	for (int i = 0; i < PROCESSES; i++)
 		shared->pid[i] = i ? -1 : getpid();
