@@ -641,6 +641,8 @@ void afu_broker_handle(struct afu_broker *b, struct afu_client *client, const st
 	/* Close is synchronous: what was let go before this request is closed before it is served. */
 	afu_broker_drain(b);
 	reply->cause = (uint32_t)serve(&c);
+	if (reply->cause)
+		afu_outside_refused(&c);
 	afu_rights_settle(b);
 	afu_broker_ring_rest(b);
 	afu_history_served(&c, reply->cause);

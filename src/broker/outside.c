@@ -76,6 +76,17 @@ enum afu_cause afu_outside_keep(struct call *c, unsigned int i)
 	return AFU_CAUSE_NONE;
 }
 
+void afu_outside_refused(struct call *c)
+{
+	if (c->req->op != AFU_OP_BIND_PATH && c->req->op != AFU_OP_BIND_ABSTRACT)
+		return;
+	/* its close may take a while, and nobody is to be received by it till then: its process may be gone */
+	for (unsigned int i = 0; i < c->n; i++) {
+		if (c->fds[i] >= 0)
+			afu_sys(SYS_shutdown, c->fds[i], SHUT_RD);
+	}
+}
+
 void afu_outside_show(struct call *c, const struct bsock *s)
 {
 	if (s->outside < 0)

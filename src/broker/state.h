@@ -351,6 +351,8 @@ void afu_name_drop(struct afu_broker *b, struct bsock *s);
 enum afu_cause afu_outside_globs(struct call *c);
 /* Keeps the kernel socket that came as descriptor i of the request. */
 enum afu_cause afu_outside_keep(struct call *c, unsigned int i);
+/* The request is refused with which it came. */
+void afu_outside_refused(struct call *c);
 /* Gives it away with the reply. */
 void afu_outside_show(struct call *c, const struct bsock *s);
 void afu_outside_shutdown(struct afu_broker *b, const struct bsock *s, int how);

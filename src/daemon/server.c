@@ -16,6 +16,8 @@
 
 #define BACKLOG 4096
 #define EVENTS 64
+/* Of a client that is gone, at a time. */
+#define LAST_REQUESTS 16
 /* Links that may be open without having shown the domain's secret: the oldest goes first. */
 #define STRANGERS_MAX 256
 /* The most descriptors that the kernel lets one message carry. */
@@ -326,6 +328,30 @@ static int serve(struct afu_server *s, struct link *l)
 	return err;
 }
 
+static int is_link(const struct afu_server *s, const void *what, const int *until)
+{
+	return what && what != until && what != s && what != s->broker && what != &s->epoll;
+}
+
+/*
+ * Clients that are gone come first: what they had asked for before, a name with a kernel socket for one, is
+ * done and undone before anybody is told who has that name.
+ */
+static void bury(struct afu_server *s, const int *until)
+{
+	for (int i = 0; i < s->n_events; i++) {
+		void *what = s->events[i].data.ptr;
+		int err = 0;
+
+		if (!(s->events[i].events & EPOLLHUP) || !is_link(s, what, until))
+			continue;
+		for (int requests = 0; !err && requests < LAST_REQUESTS; requests++)
+			err = serve(s, what);
+		if (err < 0)
+			hang_up(s, what);
+	}
+}
+
 int afu_server_run(struct afu_server *s, int until)
 {
 	int err = watch(s, until, &until), stop = 0;
@@ -339,6 +365,7 @@ int afu_server_run(struct afu_server *s, int until)
 		if (n == 0)
 			afu_broker_drain(s->broker);
 		s->n_events = n > 0 ? n : 0;
+		bury(s, &until);
 		for (int i = 0; i < n; i++) {
 			void *what = s->events[i].data.ptr;
 

@@ -179,5 +179,6 @@ int afu_expose_bind(int kernel, const struct afu_name *name)
 	do
 		err = (int)afu_sys(SYS_bind, kernel, &name->un, length);
 	while (err == -EADDRINUSE && name->abstract && afu_expose_settles(&ticks));
-	return err;
+	/* it may have been closed after this, and before the broker was asked */
+	return err == -EADDRINUSE && name->abstract ? (int)afu_sys(SYS_bind, kernel, &name->un, length) : err;
 }

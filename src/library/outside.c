@@ -51,6 +51,9 @@ ssize_t afu_outside_send(const struct afu_sock *s, const struct afu_transfer *t,
 	do
 		n = afu_sys(SYS_sendmsg, fd, &msg, (unsigned int)flags & ~0x80000000u);
 	while (n == -EPIPE && afu_expose_settles(&ticks));
+	/* it may have been closed after this, and before the broker was asked */
+	if (n == -EPIPE && s->type == SOCK_DGRAM)
+		n = afu_sys(SYS_sendmsg, fd, &msg, (unsigned int)flags & ~0x80000000u);
 	if (named < 0)
 		afu_sys_close(fd);
 	/* nobody there either: the broker's refusal says more */
