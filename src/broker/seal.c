@@ -23,6 +23,7 @@
 #define SEALS_MAX 16384u
 /* So much is looked at when a direction is sealed: more than lies there, if it is honest. */
 #define WALKS_MAX 64
+#define RECORDS_MAX (2 * SEALS_MAX)
 #define BYTES_MAX (2u << AFU_RING_HUGE_SHIFT)
 
 /* One direction with what is to be known of it. */
@@ -190,6 +191,7 @@ static void take_down_all(const struct way *w)
 {
 	struct seals found = {0};
 	uint64_t bytes = 0, from, last = 0;
+	unsigned int records = 0;
 	struct afu_channel *ch;
 	struct afu_ring_record rec;
 	struct afu_ring r;
@@ -199,8 +201,9 @@ static void take_down_all(const struct way *w)
 	r = afu_channel_ring(ch, w->ring);
 	from = position_of(w, &r);
 	for (unsigned int i = 0; i < WALKS_MAX && (from > last || !i); i++) {
-		for (int more = afu_ring_from(&r, from, &rec); more > 0 && bytes < BYTES_MAX;
+		for (int more = afu_ring_from(&r, from, &rec); more > 0 && bytes < BYTES_MAX && records < RECORDS_MAX;
 		     more = afu_ring_next(&r, &rec)) {
+			records++;
 			take_down(&found, w, &r, &rec);
 			bytes += rec.length;
 			last = rec.at;
