@@ -50,6 +50,14 @@ uint64_t afu_seal_speaker(uint32_t flags, const uint64_t words[AFU_RING_WORDS]);
 void afu_seal_digest(const struct afu_ring_record *rec, const uint64_t words[AFU_RING_WORDS],
 		     const void *payload, uint8_t to[AFU_DIGEST_SIZE]);
 
+/*
+ * Memory to sign in, where a child that is forked meanwhile by another thread finds nothing of the key; NULL: so many are
+ * at it that there is no more.  The end is the signature.
+ */
+struct afu_sip *afu_seal_begin(void);
+uint64_t afu_seal_end(struct afu_sip *s);
+/* In a forked child: the others are not there. */
+void afu_seal_forked(void);
 /* The signature of the same: the payload is to be added, and the end is it.  n: the words that are signed. */
 void afu_seal_sign(struct afu_sip *s, const uint64_t key[2], const struct afu_ring_record *rec,
 		   const uint64_t *words, uint32_t n);

@@ -551,6 +551,7 @@ void afu_view_forked(void)
 	afu_flows_forked();
 	afu_known_forked();
 	afu_speaker_forked();
+	afu_seal_forked();
 	afu_screen_forked();
 	afu_transfer_forked();
 	for (unsigned int fd = 0; fd < afu_table_top(); fd++) {

@@ -188,20 +188,20 @@ static int sign(const struct afu_ring_record *rec, uint64_t words[AFU_RING_WORDS
 {
 	uint32_t signs = (rec->flags & AFU_RECORD_WORDS) - 1;
 	struct afu_iter it = *from;
+	struct afu_sip *place = afu_seal_begin(), own, *s = place ? place : &own;
 	char scratch[256];
-	struct afu_sip s;
 	int err = 0;
 
-	afu_seal_sign(&s, afu_seal_key, rec, words, signs);
+	afu_seal_sign(s, afu_seal_key, rec, words, signs);
 	for (uint32_t left = rec->length; left && !err;) {
 		uint32_t part = left < sizeof scratch ? left : (uint32_t)sizeof scratch;
 
 		err = afu_iter_gather(&it, scratch, part);
 		if (!err)
-			afu_sip_add(&s, scratch, part);
+			afu_sip_add(s, scratch, part);
 		left -= part;
 	}
-	words[signs] = afu_sip_end(&s);
+	words[signs] = place ? afu_seal_end(place) : afu_sip_end(&own);
 	return err;
 }
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { SPEAKER = 77, NUMBER = 5, FLAGS = AFU_RECORD_IDENTITY | AFU_RECORD_RIGHTS | 2 };
 
@@ -96,12 +97,48 @@ static void never_told(void)
 	bed_down();
 }
 
+/* What a thread makes of the key while it signs is nothing that a child of another thread sees. */
+static void forked_while_signing(void)
+{
+	const struct afu_ring_record rec = {.length = 8};
+	uint64_t key[2] = {123, 456};
+	struct afu_sip *s, *more[64];
+	unsigned int n = 0;
+	pid_t pid;
+
+	afu_seal_keyed(key);
+	NEED(afu_seal_key);
+	s = afu_seal_begin();
+	NEED(s);
+	afu_seal_sign(s, afu_seal_key, &rec, NULL, 0);
+	CHECK(s->v[0] != 0);
+	pid = tap_fork();
+	if (!pid) {
+		for (unsigned int i = 0; i < 4; i++)
+			CHECK_EQ(s->v[i], 0);
+		CHECK_EQ(afu_seal_key[0], 0);
+		_exit(tap_failures() != 0);
+	}
+	CHECK_EQ(tap_wait(pid), 0);
+	/* as many as there is room for, and again when they have ended */
+	for (int i = 0; i < 2; i++) {
+		for (n = 0; n < 64 && (more[n] = afu_seal_begin()); n++)
+			CHECK(more[n] != s);
+		CHECK_EQ(n, 62);
+		while (n)
+			afu_seal_end(more[--n]);
+	}
+	afu_seal_end(s);
+	CHECK_EQ(s->v[0], 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct tap_case cases[] = {
 		{"a message is changed when the broker was asked about it", changed_after_asking},
 		{"a message that its sender tells of late", told_late},
 		{"messages that nobody tells of", never_told},
+		{"a child is forked while a thread signs", forked_while_signing},
 	};
 
 	return tap_run(cases, sizeof cases / sizeof *cases, 20, argc > 1 ? argv[1] : NULL);
