@@ -21,6 +21,8 @@
 
 /* More than a ring holds of what SO_SNDBUF admits; beyond it the oldest are forgotten. */
 #define SEALS_MAX 16384u
+/* What a request about a record has: a digest, and whether its reader takes it away. */
+#define ABOUT_SIZE (AFU_DIGEST_SIZE + 1)
 /* So much is looked at when a direction is sealed: more than lies there, if it is honest. */
 #define WALKS_MAX 64
 #define RECORDS_MAX (2 * SEALS_MAX)
@@ -344,7 +346,7 @@ enum afu_cause afu_seal_note(struct call *c)
 
 	if (!d || !d->voices)
 		return AFU_CAUSE_NOT_CONNECTED;
-	if (c->req->length != AFU_DIGEST_SIZE)
+	if (c->req->length != ABOUT_SIZE)
 		return AFU_CAUSE_REQUEST_FORM;
 	s = &d->seals;
 	c->reply->arg[0] = (uint64_t)s->on;
@@ -365,7 +367,7 @@ enum afu_cause afu_seal_note(struct call *c)
 }
 
 /* What the broker was told of the record at that place; NULL. */
-static const struct seal *told(const struct seals *s, uint64_t at, const void *digest)
+static struct seal *told(const struct seals *s, uint64_t at, const void *digest)
 {
 	for (unsigned int i = s->first; i < s->n && s->seal[i].at <= at; i++) {
 		if (s->seal[i].at == at && memcmp(s->seal[i].digest, digest, AFU_DIGEST_SIZE) == 0)
@@ -395,12 +397,12 @@ uint64_t afu_seal_proven(const struct direction *d, const struct afu_ring_record
 enum afu_cause afu_seal_ask(struct call *c)
 {
 	struct direction *d = afu_flow_direction(c, 0);
-	const struct seal *seal;
+	struct seal *seal;
 	struct seals *s;
 
 	if (!d)
 		return AFU_CAUSE_NOT_CONNECTED;
-	if (c->req->length != AFU_DIGEST_SIZE)
+	if (c->req->length != ABOUT_SIZE)
 		return AFU_CAUSE_REQUEST_FORM;
 	s = &d->seals;
 	c->reply->arg[0] = (uint64_t)s->on;
@@ -411,6 +413,9 @@ enum afu_cause afu_seal_ask(struct call *c)
 	if (seal) {
 		c->reply->arg[1] = seal->speaker;
 		c->reply->arg[2] = seal->secret;
+		/* who put it back would be repeating what another has said */
+		if (c->req->data[AFU_DIGEST_SIZE])
+			memset(seal->digest, 0, sizeof seal->digest);
 	}
 	return AFU_CAUSE_NONE;
 }

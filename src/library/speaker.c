@@ -184,13 +184,14 @@ int afu_speaker_identity(struct afu_sock *s, const struct ucred *claim, uint64_t
 }
 
 /* What the broker answers about one record: 1, it is sealed; 0, it is not; negative errno. */
-static int call_about(struct afu_request *req, const uint8_t *digest, struct afu_reply *reply)
+static int call_about(struct afu_request *req, const uint8_t *digest, int takes, struct afu_reply *reply)
 {
 	int got[AFU_MESSAGE_FDS], err;
 	unsigned int n;
 
-	req->length = AFU_DIGEST_SIZE;
+	req->length = AFU_DIGEST_SIZE + 1;
 	memcpy(req->data, digest, AFU_DIGEST_SIZE);
+	req->data[AFU_DIGEST_SIZE] = (uint8_t)takes;
 	err = afu_domain_call(req, NULL, 0, reply, got, &n);
 	return err ? err : reply->arg[0] != 0;
 }
@@ -204,16 +205,16 @@ static int tell(struct afu_sock *s, const struct afu_way_out *way, uint64_t at, 
 				   .claim_pid = (uint32_t)who.pid, .claim_uid = who.uid, .claim_gid = who.gid };
 	struct afu_reply reply;
 
-	return call_about(&req, digest, &reply);
+	return call_about(&req, digest, 0, &reply);
 }
 
 static int ask_about(struct afu_sock *s, const struct afu_way_in *way, uint64_t at, const uint8_t *digest,
-		     uint64_t *speaker, uint64_t *secret)
+		     int takes, uint64_t *speaker, uint64_t *secret)
 {
 	uint64_t first = atomic_load_explicit(&way->rx->head, memory_order_relaxed); /* the lock orders it */
 	struct afu_request req = { .op = AFU_OP_SEALED, .socket = s->id, .arg = { way->flow, at, first } };
 	struct afu_reply reply;
-	int sealed = call_about(&req, digest, &reply);
+	int sealed = call_about(&req, digest, takes, &reply);
 
 	if (sealed > 0) {
 		*speaker = reply.arg[1];

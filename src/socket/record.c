@@ -307,7 +307,7 @@ ssize_t afu_record_message(struct afu_sock *s, struct afu_way_in *way, struct af
 	if (peek && !rec->length)
 		afu_ring_reflag(&way->ring, rec, AFU_RECORD_PEEKED, 0);
 	if (__builtin_expect(m->split, 0)) {
-		afu_opened_begin(&o, s, way, rec);
+		afu_opened_begin(&o, s, way, rec, !peek);
 		do
 			err = afu_opened_read(&o, s, way, rec, (uint32_t)skip, to, (uint32_t)n);
 		while (err == -ESTALE);

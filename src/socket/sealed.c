@@ -14,7 +14,7 @@
 int (*afu_sealed_tell)(struct afu_sock *s, const struct afu_way_out *way, uint64_t at, const uint8_t *digest,
 		       const struct afu_sending *m);
 int (*afu_sealed_ask)(struct afu_sock *s, const struct afu_way_in *way, uint64_t at, const uint8_t *digest,
-		      uint64_t *speaker, uint64_t *secret);
+		      int takes, uint64_t *speaker, uint64_t *secret);
 
 /* Memory of this process alone; NULL. */
 static char *take_memory(size_t n)
@@ -76,7 +76,7 @@ static void ask(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way
 	afu_ring_words(&way->ring, rec, o->words);
 	afu_seal_digest(rec, o->words, o->copy, digest);
 	do
-		sealed = afu_sealed_ask ? afu_sealed_ask(s, way, rec->at, digest, &speaker, &secret) :
+		sealed = afu_sealed_ask ? afu_sealed_ask(s, way, rec->at, digest, o->takes, &speaker, &secret) :
 					  -ENOSYS;
 	while (sealed > 0 && !speaker && nap(way, rec));
 	if (sealed == 0) {
@@ -91,9 +91,9 @@ static void ask(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way
 }
 
 void afu_opened_begin(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way,
-		      const struct afu_ring_record *rec)
+		      const struct afu_ring_record *rec, int takes)
 {
-	*o = (struct afu_opened){.known = 1, .speaker = named(way, rec)};
+	*o = (struct afu_opened){.known = 1, .takes = takes, .speaker = named(way, rec)};
 	if (__builtin_expect(o->speaker && afu_seal_doubt(&way->sealed, afu_sock_key(s, way->flow)), 0))
 		ask(o, s, way, rec);
 }

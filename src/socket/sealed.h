@@ -12,6 +12,7 @@
 /* One record as a reader who wants to know its speaker has it; zero when it is none. */
 struct afu_opened {
 	int known;	  /* the rest says something */
+	int takes;	  /* the record will be gone after this, whatever comes of it */
 	uint64_t speaker; /* 0: nobody */
 	int told;	  /* he has told the broker of it, */
 	uint64_t secret;  /* with what was parked */
@@ -22,7 +23,7 @@ struct afu_opened {
 
 /* Looks who speaks.  Under the lock. */
 void afu_opened_begin(struct afu_opened *o, struct afu_sock *s, struct afu_way_in *way,
-		      const struct afu_ring_record *rec);
+		      const struct afu_ring_record *rec, int takes);
 void afu_opened_close(struct afu_opened *o);
 static inline void afu_opened_end(struct afu_opened *o)
 {

@@ -308,13 +308,13 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 /* The record is passed over unread: descriptors that came with it are dropped. */
 void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct afu_ring_record *rec);
 /*
- * Set by the library: tells the broker of a record, or asks who told of it.  1; 0: the direction is not
+ * Set by the library: tells the broker of a record, or asks who told of it; takes: for the last time.  1; 0: the direction is not
  * sealed; negative errno.
  */
 extern int (*afu_sealed_tell)(struct afu_sock *s, const struct afu_way_out *way, uint64_t at, const uint8_t *digest,
 			      const struct afu_sending *m);
 extern int (*afu_sealed_ask)(struct afu_sock *s, const struct afu_way_in *way, uint64_t at, const uint8_t *digest,
-			     uint64_t *speaker, uint64_t *secret);
+			     int takes, uint64_t *speaker, uint64_t *secret);
 /* Set by the library: closes what was parked. */
 extern void (*afu_unpark_none)(struct afu_sock *s, struct afu_way_in *way, uint64_t number);
 /*

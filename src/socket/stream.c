@@ -183,8 +183,9 @@ static int note(struct afu_sock *s, const struct afu_ring_record *rec, const str
 static void open_record(struct afu_opened *o, struct afu_sock *s, const struct afu_ring_record *rec,
 			const struct afu_receiving *m)
 {
+	/* it may stay where it is: because another spoke before, or for a bad pointer */
 	if (__builtin_expect(m->split, 0))
-		afu_opened_begin(o, s, &s->in, rec);
+		afu_opened_begin(o, s, &s->in, rec, 0);
 }
 
 static int read_record(struct afu_opened *o, struct afu_sock *s, const struct afu_ring_record *rec, uint32_t offset,

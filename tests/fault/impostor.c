@@ -633,6 +633,48 @@ static void gave_up_root_itself(int type)
 	COMES(sv[1], 'y', pid, OTHER);
 }
 
+/* Who reads too keeps what came, and when the other has read it puts it back. */
+static void put_back(int type)
+{
+	int sv[2], ready[2], turn[2];
+	struct stolen m;
+	pid_t pid;
+
+	make_pair(type, sv);
+	NEED(pipe(ready) == 0 && pipe(turn) == 0);
+	pid = tap_fork();
+	if (!pid) {
+		static char before[1 << AFU_RING_SMALL_SHIFT];
+		uint64_t head;
+
+		give_up_root();
+		steal(sv[1], type, 1, &m);
+		say(ready[1]);
+		await(turn[0]);
+		memcpy(before, m.ring.area[0], sizeof before);
+		head = atomic_load(&m.ring.head->position);
+		say(ready[1]);
+		await(turn[0]);
+		memcpy(m.ring.area[0], before, sizeof before);
+		atomic_store(&m.page->rx.head, head);
+		atomic_store(&m.ring.head->position, head);
+		_exit(0);
+	}
+	await(ready[0]);
+	send_byte(sv[0], 'p');
+	say(turn[1]);
+	await(ready[0]);
+	COMES(sv[1], 'p', getpid(), 0);
+	say(turn[1]);
+	CHECK_EQ(tap_wait(pid), 0);
+	COMES(sv[1], 'p', 0, NOBODY);
+}
+
+static void put_back_packet(void)
+{
+	put_back(SOCK_SEQPACKET);
+}
+
 #define ON_TYPES(name)                                                                                       \
 	static void name##_stream(void)                                                                      \
 	{                                                                                                    \
@@ -678,6 +720,7 @@ int main(int argc, char **argv)
 		CASES(exchanged, "a child that reads too exchanges what was parked"),
 		CASES(forged_before_passing, "a server writes as its client and passes the socket on"),
 		CASES(gave_up_root_itself, "a process that gave up root writes as root"),
+		{"one who reads too puts back what was read, seqpacket", put_back_packet},
 	};
 
 	return tap_run(cases, sizeof cases / sizeof *cases, 20, argc > 1 ? argv[1] : NULL);

@@ -17,9 +17,9 @@ static uint64_t number_fetched;
 
 /* Somebody who has the memory puts another number there as soon as the reader has asked. */
 static int ask(struct afu_sock *s, const struct afu_way_in *way, uint64_t at, const uint8_t *digest,
-	       uint64_t *speaker, uint64_t *secret)
+	       int takes, uint64_t *speaker, uint64_t *secret)
 {
-	(void)s, (void)way, (void)digest, (void)secret;
+	(void)s, (void)way, (void)digest, (void)takes, (void)secret;
 	*(uint64_t *)(void *)(ring.area[0] + (at & (SMALL - 1)) + 16) = NUMBER + 1;
 	if (++asked >= answers_from)
 		*speaker = SPEAKER;
