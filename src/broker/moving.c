@@ -429,7 +429,7 @@ static int pass(struct move *m, unsigned int from, const struct afu_ring_record 
 	word += (rec->flags & AFU_RECORD_TIME) != 0;
 	word += (rec->flags & AFU_RECORD_IDENTITY) != 0;
 	/* a stream's descriptors have come with the first byte of their record */
-	if ((rec->flags & AFU_RECORD_RIGHTS) && !rec->offset) {
+	if (afu_record_rights(rec->flags) && !rec->offset) {
 		t.n = fetch_parked(m, l, p, words[word % AFU_RING_WORDS], secret, &t.who);
 		t.fd = p->fd;
 	}

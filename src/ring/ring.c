@@ -296,17 +296,6 @@ uint64_t afu_ring_used_near(const struct afu_ring *r, struct afu_ring_tx *tx, ui
 	return afu_ring_used_most(tx);
 }
 
-/* Whether one of the words is the number of what was parked: nobody can change how many there are unseen. */
-static int has_rights(uint32_t flags)
-{
-	uint32_t others = 0;
-
-	others += (flags & AFU_RECORD_TIME) != 0;
-	others += (flags & AFU_RECORD_IDENTITY) != 0;
-	others += (flags & AFU_RECORD_SIGNED) != 0;
-	return (flags & AFU_RECORD_RIGHTS) && (flags & AFU_RECORD_WORDS) > others;
-}
-
 /* What stands at a position. */
 static int look(const struct afu_ring *r, uint64_t at, struct afu_ring_record *rec)
 {
@@ -325,9 +314,6 @@ static int look(const struct afu_ring *r, uint64_t at, struct afu_ring_record *r
 	    extent(total) > size_of(area_of(at)))
 		return -EPROTO;
 	rec->length = total - words_size(rec->flags);
-	/* set by somebody else on a message that has none, it would bring what he has parked */
-	if (__builtin_expect(rec->flags & AFU_RECORD_RIGHTS, 0) && !has_rights(rec->flags))
-		rec->flags &= ~(uint32_t)AFU_RECORD_RIGHTS;
 	return KIND_DATA;
 }
 

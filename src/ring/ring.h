@@ -75,6 +75,20 @@ enum {
 	AFU_RECORD_SIGNED = 512,  /* the last word is its speaker's signature; channel/seal.h */
 };
 
+/*
+ * Whether descriptors are parked for the record: one of its words is their number.  The flag alone may have been
+ * set by somebody else, to bring what he has parked; how many words there are its speaker vouches for.
+ */
+static inline int afu_record_rights(uint32_t flags)
+{
+	uint32_t others = 0;
+
+	others += (flags & AFU_RECORD_TIME) != 0;
+	others += (flags & AFU_RECORD_IDENTITY) != 0;
+	others += (flags & AFU_RECORD_SIGNED) != 0;
+	return (flags & AFU_RECORD_RIGHTS) && (flags & AFU_RECORD_WORDS) > others;
+}
+
 /* Consumer's cache line. */
 struct afu_ring_head {
 	_Atomic uint64_t position; /* (c) what lies before is zeroed and free */

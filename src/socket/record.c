@@ -225,7 +225,9 @@ void afu_record_note(struct afu_sock *s, struct afu_way_in *way, const struct af
 	uint32_t n = 0;
 
 	m->spoke = 1;
-	m->has = rec->flags & (AFU_RECORD_TIME | AFU_RECORD_IDENTITY | AFU_RECORD_RIGHTS);
+	m->has = rec->flags & (AFU_RECORD_TIME | AFU_RECORD_IDENTITY);
+	if (__builtin_expect(afu_record_rights(rec->flags), 0))
+		m->has |= AFU_RECORD_RIGHTS;
 	if (!m->has)
 		return;
 	/* those that the broker was asked about, if it was: what lies there may have been changed since */
@@ -260,7 +262,7 @@ void afu_record_drop(struct afu_sock *s, struct afu_way_in *way, const struct af
 	const struct afu_opened unopened = {0};
 	struct afu_receiving nobody = {0};
 
-	if (rec->flags & AFU_RECORD_RIGHTS)
+	if (afu_record_rights(rec->flags))
 		afu_record_note(s, way, rec, &unopened, &nobody);
 }
 

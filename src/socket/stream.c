@@ -164,7 +164,7 @@ static enum verdict judge(struct afu_sock *s, struct afu_ring_record *rec, const
 static int note(struct afu_sock *s, const struct afu_ring_record *rec, const struct afu_opened *o,
 		struct afu_receiving *m)
 {
-	int first = !m->spoke, rights = (rec->flags & AFU_RECORD_RIGHTS) && !rec->offset;
+	int first = !m->spoke, rights = afu_record_rights(rec->flags) && !rec->offset;
 	uint64_t identity = m->identity;
 	uint32_t has = m->has;
 
