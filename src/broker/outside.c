@@ -78,9 +78,10 @@ enum afu_cause afu_outside_keep(struct call *c, unsigned int i)
 
 void afu_outside_refused(struct call *c)
 {
-	if (c->req->op != AFU_OP_BIND_PATH && c->req->op != AFU_OP_BIND_ABSTRACT)
+	if (c->reply->cause != AFU_CAUSE_IDENTITY ||
+	    (c->req->op != AFU_OP_BIND_PATH && c->req->op != AFU_OP_BIND_ABSTRACT))
 		return;
-	/* its close may take a while, and nobody is to be received by it till then: its process may be gone */
+	/* the socket is gone, with its process; the close may take a while, and nobody is to be received till then */
 	for (unsigned int i = 0; i < c->n; i++) {
 		if (c->fds[i] >= 0)
 			afu_sys(SYS_shutdown, c->fds[i], SHUT_RD);
