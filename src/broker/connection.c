@@ -253,6 +253,14 @@ static void leave_line(struct afu_broker *b, struct bsock *s, int wake)
 	forget(b, embryo);
 }
 
+static void leave_queue(struct bsock *l, struct bsock *embryo)
+{
+	DL_DELETE(l->queue, embryo);
+	l->pending--;
+	publish_pending(l, 0);
+	embryo->listener = NULL;
+}
+
 /* A connection that came out of the line is given back, unless somebody has accepted it already. */
 static void withdraw(struct afu_broker *b, struct bsock *s)
 {
@@ -262,9 +270,7 @@ static void withdraw(struct afu_broker *b, struct bsock *s)
 	if (!embryo || embryo == s || !embryo->embryo || !embryo->listener)
 		return;
 	l = embryo->listener;
-	DL_DELETE(l->queue, embryo);
-	l->pending--;
-	publish_pending(l, 0);
+	leave_queue(l, embryo);
 	s->conn = NULL;
 	s->state = AFU_UNCONNECTED;
 	afu_store_state(s);
@@ -299,14 +305,6 @@ static void born(struct bsock *s)
 		return;
 	atomic_fetch_and(&ch->side[s->side].wants, ~(uint32_t)AFU_WANTS_EMBRYO);
 	afu_channel_unmap(ch, 0);
-}
-
-static void leave_queue(struct bsock *l, struct bsock *embryo)
-{
-	DL_DELETE(l->queue, embryo);
-	l->pending--;
-	publish_pending(l, 0);
-	embryo->listener = NULL;
 }
 
 /* It became a kernel socket while it waited: that one is accepted, and we are through with it. */

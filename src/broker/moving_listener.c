@@ -10,25 +10,9 @@
 #include "broker/state.h"
 
 #include "base/memory.h"
-#include "base/sys.h"
 
 #include <string.h>
 #include <sys/socket.h>
-
-static int number_option(int fd, int name)
-{
-	int value = -1;
-	socklen_t size = sizeof value;
-
-	return afu_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &size) < 0 ? -1 : value;
-}
-
-/* The descriptor is a client's: nothing is done with it that could wait, whatever it is. */
-static int fits(const struct bsock *s, int fd)
-{
-	return number_option(fd, SO_DOMAIN) == AF_UNIX && number_option(fd, SO_TYPE) == s->type &&
-	       number_option(fd, SO_ACCEPTCONN) == 1;
-}
 
 enum afu_cause afu_moving_listener(struct call *c)
 {
@@ -47,7 +31,7 @@ enum afu_cause afu_moving_listener(struct call *c)
 		memcpy(c->reply->data, s->name.address, s->name.length);
 		return AFU_CAUSE_NONE;
 	}
-	if (!fits(s, c->fds[0]))
+	if (!afu_outside_alike(s, c->fds[0]) || afu_outside_option(c->fds[0], SO_ACCEPTCONN) != 1)
 		return AFU_CAUSE_REQUEST_FORM;
 	s->kernel = 1 + (afu_hide ? afu_hide(c->fds[0]) : c->fds[0]);
 	c->fds[0] = -1;

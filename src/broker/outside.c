@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define EVENTS 64
+
 int afu_broker_expose(struct afu_broker *b, const char *globs, size_t length)
 {
 	if (!length || length > AFU_EXPOSED_MAX || globs[length - 1])
@@ -51,12 +52,17 @@ enum afu_cause afu_outside_globs(struct call *c)
 	return AFU_CAUSE_NONE;
 }
 
-static int number_option(int fd, int name)
+int afu_outside_option(int fd, int name)
 {
 	int value = -1;
 	socklen_t size = sizeof value;
 
 	return afu_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &size) < 0 ? -1 : value;
+}
+
+int afu_outside_alike(const struct bsock *s, int fd)
+{
+	return afu_outside_option(fd, SO_DOMAIN) == AF_UNIX && afu_outside_option(fd, SO_TYPE) == s->type;
 }
 
 enum afu_cause afu_outside_keep(struct call *c, unsigned int i)
@@ -66,8 +72,7 @@ enum afu_cause afu_outside_keep(struct call *c, unsigned int i)
 	/* by edges: a socket that is not listened on yet would show its hang-up without end */
 	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = s->id};
 
-	if (c->b->outside < 0 || number_option(fd, SO_DOMAIN) != AF_UNIX ||
-	    number_option(fd, SO_TYPE) != s->type)
+	if (c->b->outside < 0 || !afu_outside_alike(s, fd))
 		return AFU_CAUSE_REQUEST_FORM;
 	if (afu_sys(SYS_epoll_ctl, c->b->outside, EPOLL_CTL_ADD, fd, &e) < 0)
 		return AFU_CAUSE_DOMAIN_FULL;
@@ -136,7 +141,7 @@ static int shut(const struct bsock *s)
 	if (afu_sys(SYS_shutdown, s->outside, SHUT_RD) < 0)
 		return 0;
 	/* who waits at a listener is to be reset by its close, not accepted */
-	if (number_option(s->outside, SO_ACCEPTCONN) > 0)
+	if (afu_outside_option(s->outside, SO_ACCEPTCONN) > 0)
 		return !queued && nobody_waits(s->outside);
 	/* of packets and datagrams, one may be empty and bring something all the same */
 	return s->type == SOCK_STREAM && afu_sys(SYS_ioctl, s->outside, FIONREAD, &unread) == 0 && !unread;

@@ -349,6 +349,9 @@ void afu_name_drop(struct afu_broker *b, struct bsock *s);
 
 /* outside.c: names that are the kernel's too */
 enum afu_cause afu_outside_globs(struct call *c);
+/* A number of SOL_SOCKET, -1 if it has none; whether it is a kernel socket of the same type.  Whatever fd is. */
+int afu_outside_option(int fd, int name);
+int afu_outside_alike(const struct bsock *s, int fd);
 /* Keeps the kernel socket that came as descriptor i of the request. */
 enum afu_cause afu_outside_keep(struct call *c, unsigned int i);
 /* The request is refused with which it came. */

@@ -30,7 +30,6 @@ static int admitted(void *arg)
 	return afu_sock_stale(s);
 }
 
-/* The socket stands in a listener's line. */
 /* The wait never ended: the thread was cancelled, or a handler jumped away. */
 static void leave_line(void *socket)
 {
@@ -65,6 +64,7 @@ static int walk_again(struct afu_sock *s, const struct afu_name *name)
 	return err < 0 ? err : afu_refuse(AFU_CAUSE_CONNECT_NOBODY);
 }
 
+/* The socket stands in a listener's line. */
 static int wait_in_line(struct afu_sock *s, const struct afu_name *name, int64_t deadline, int timed,
 			uint32_t sig_seq)
 {

@@ -165,12 +165,11 @@ static int resolve(struct afu_sock *s, const struct afu_name *name, uint64_t *fl
  * use. */
 static int peer_died(struct afu_sock *s, struct afu_thread *th)
 {
-	struct afu_request req = {.op = AFU_OP_DISCONNECT, .socket = s->id, .arg = {AFU_CONNECT_DEAD}};
+	struct afu_request req = {.op = AFU_OP_DISCONNECT, .arg = {AFU_CONNECT_DEAD}};
 	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS], err;
-	unsigned int n;
+	int err;
 
-	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	err = afu_domain_ask(&req, s->id, NULL, 0, &reply);
 	if (err)
 		return err;
 	if (reply.arg[0])

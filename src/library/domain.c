@@ -222,10 +222,8 @@ int afu_domain_sync(void)
 {
 	struct afu_request req = { .op = AFU_OP_SYNC };
 	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS];
-	unsigned int n;
 
-	return afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	return afu_domain_ask(&req, 0, NULL, 0, &reply);
 }
 
 int afu_domain_started(void)

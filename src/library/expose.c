@@ -152,10 +152,8 @@ static int broker_closes(void)
 {
 	struct afu_request req = {.op = AFU_OP_CLOSING};
 	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS];
-	unsigned int n;
 
-	return afu_domain_call(&req, NULL, 0, &reply, got, &n) == 0 && reply.arg[0];
+	return afu_domain_ask(&req, 0, NULL, 0, &reply) == 0 && reply.arg[0];
 }
 
 int afu_expose_settles(unsigned int *ticks)

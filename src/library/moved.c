@@ -74,13 +74,11 @@ static void take_numbers(struct afu_sock *s, int fd)
 /* The broker shuts what it has when our socket is closed. */
 static void take_over(const struct afu_sock *s)
 {
-	struct afu_request req = {.op = AFU_OP_TAKEN, .socket = s->id};
+	struct afu_request req = {.op = AFU_OP_TAKEN};
 	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS];
-	unsigned int n;
 
 	if (atomic_load(&s->outside))
-		afu_domain_call(&req, NULL, 0, &reply, got, &n);
+		afu_domain_ask(&req, s->id, NULL, 0, &reply);
 }
 
 int afu_moved_connect(struct afu_sock *s, const struct sockaddr *addr, socklen_t len)

@@ -35,14 +35,13 @@ struct afu_iter afu_transfer_at(const struct afu_transfer *t, size_t done)
 
 int afu_transfer_autobind(struct afu_sock *s)
 {
-	struct afu_request req = {.op = AFU_OP_AUTOBIND, .socket = s->id};
+	struct afu_request req = {.op = AFU_OP_AUTOBIND};
 	struct afu_reply reply;
-	int got[AFU_MESSAGE_FDS], err;
-	unsigned int n;
+	int err;
 
 	if ((!s->ep->option[SO_PASSCRED] && !s->ep->option[AFU_SO_PASSPIDFD]) || s->autobound)
 		return 0;
-	err = afu_domain_call(&req, NULL, 0, &reply, got, &n);
+	err = afu_domain_ask(&req, s->id, NULL, 0, &reply);
 	if (!err)
 		s->autobound = 1; /* it has a name now, this one or another */
 	return err;
